@@ -1,0 +1,255 @@
+"""The typed, structured IR: frozen nodes, every expression with the dtype that holds it.
+
+The front end builds it, the back ends read it; nothing in it is text of the user's except names,
+which serve the IR's own text alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mexdask.errors import NOWHERE, Span
+from mexdask.ops import Op
+
+Number = bool | int | float | complex
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A literal, already exact in its dtype."""
+
+    value: Number
+    dtype: np.dtype
+
+    def __eq__(self, other: object) -> bool:
+        # repr tells -0.0 from 0.0, holds nan equal to nan, and True apart from 1.
+        return (
+            isinstance(other, Const)
+            and self.dtype == other.dtype
+            and repr(self.value) == repr(other.value)
+        )
+
+    def __hash__(self) -> int:
+        return hash((repr(self.value), self.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A parameter or a local; one name has one dtype in a function."""
+
+    name: str
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Conversion as NumPy's ``astype`` does it, but total: see ``language.md``, section 5."""
+
+    arg: Expr
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operator of the table on operands already cast to the dtypes that it wants."""
+
+    op: Op
+    args: tuple[Expr, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """``yes`` where ``cond`` (a bool) holds, else ``no``; both have been evaluated."""
+
+    cond: Expr
+    yes: Expr
+    no: Expr
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class IterationLimit:
+    """The largest number of iterations of one ``while``: a setting, the same for every lane."""
+
+    dtype: np.dtype = np.dtype("int64")
+
+
+Expr = Const | Var | Cast | Apply | Select | IterationLimit
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Give a local the value of an expression of its own dtype."""
+
+    target: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """Run one of two bodies."""
+
+    cond: Expr
+    then: tuple[Stmt, ...]
+    orelse: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """Run the body ``trips`` (uint64) times; ``counter`` (uint64) is 0, 1, ... and hidden."""
+
+    counter: Var
+    trips: Expr
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """Run ``head``, stop unless ``cond`` holds, run ``body``, and again."""
+
+    head: tuple[Stmt, ...]
+    cond: Expr
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Leave the innermost loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Go to the next iteration of the innermost loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """End the element with these results."""
+
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Fail at ``site`` (a place in ``Function.sites``) when ``failed`` holds for an element."""
+
+    failed: Expr
+    site: int
+
+
+Stmt = Assign | If | For | While | Break | Continue | Return | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter: an array that is read per element, or a scalar that is the same for all."""
+
+    var: Var
+    is_array: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place that can fail at run time; ``reason`` is a key of ``REASONS``."""
+
+    reason: str
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+REASONS = {
+    "zero-step": "the step of range() is 0",
+    "iteration-limit": "a while loop ran more than {limit} times for one element",
+    "negative-power": "an integer to a negative integer power",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One stage's code for one element."""
+
+    name: str
+    params: tuple[Param, ...]
+    results: tuple[np.dtype, ...]
+    body: tuple[Stmt, ...]
+    sites: tuple[Site, ...]
+    fp: str
+
+    @property
+    def dtypes(self) -> tuple[np.dtype, ...]:
+        """Return the dtypes of parameters and results, in order."""
+        return (*(p.var.dtype for p in self.params), *self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a kernel lowers to: stages in order, each with a tuple of results.
+
+    There is one elementwise stage until reductions split kernels into several.
+    """
+
+    stages: tuple[Function, ...]
+
+    @property
+    def result(self) -> Function:
+        """Return the stage whose results are the kernel's."""
+        return self.stages[-1]
+
+
+# The masked form, made by ``backend.predicate`` from the structured one: control flow as lane masks.
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Give the lanes of ``mask`` a value; without a mask, no other lane reads the old one again."""
+
+    target: Var
+    value: Expr
+    mask: Var | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """``target = parent & cond``, or the parent itself where ``cond`` is None."""
+
+    target: Var
+    parent: Var
+    cond: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Take the lanes of ``by`` out of each mask."""
+
+    masks: tuple[Var, ...]
+    by: Var
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Skip the body when no lane of ``mask`` is alive."""
+
+    mask: Var
+    body: tuple[Masked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Repeat the body while a lane of ``live`` is alive."""
+
+    live: Var
+    body: tuple[Masked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """Fail at ``site`` where ``failed`` holds for a lane of ``mask``."""
+
+    failed: Expr
+    site: int
+    mask: Var
+
+
+Masked = Set | Mask | Kill | Guard | Loop | Test
