@@ -1,0 +1,1 @@
+"""IR to results: the interpreter and the C generators."""

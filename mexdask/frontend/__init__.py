@@ -1,0 +1,1 @@
+"""Text to IR: parse, validate, lower."""

@@ -1,0 +1,448 @@
+"""The expressions' half of lowering: promotion by NEP 50, weak literals, lazily chosen operands."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from mexdask import ir, meaning
+from mexdask.dtypes import BOOL, FLOAT64, INT64, Type, held, is_weak, join, type_name, weakened
+from mexdask.errors import Diagnostic, Span
+from mexdask.frontend.parse import Parsed, span_of
+from mexdask.ops import (
+    BY_FUNCTION_NAME,
+    CASTS,
+    CONSTANTS,
+    RANGE_TRIPS_DTYPES,
+    SPELT_AS_OPERATOR,
+    TABLE,
+    HalfPrecisionError,
+    Op,
+)
+
+BINARY = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%",
+    ast.Pow: "**", ast.LShift: "<<", ast.RShift: ">>", ast.BitAnd: "&", ast.BitOr: "|",
+    ast.BitXor: "^",
+}  # fmt: skip
+COMPARISON = {
+    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
+}  # fmt: skip
+MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+TRUE_ABOVE = {"<": True, "<=": True, "!=": True, ">": False, ">=": False, "==": False}
+BUILTINS = {"abs", "pow", "min", "max"}
+"""Python's own functions: bare, they keep weak values weak."""
+
+TYPE_HINTS = {
+    "-": "use '^' for bools that differ, or np.int8(...) to count",
+    "u-": "use 'not' or '~' for the opposite of a bool",
+    "u+": "leave the '+' out",
+    "<<": "both sides must be integers of one sign: write np.uint64(...) or np.int64(...)",
+    ">>": "both sides must be integers of one sign: write np.uint64(...) or np.int64(...)",
+    "&": "'&', '|' and '^' work on bools and integers; use 'and' for conditions",
+    "|": "'&', '|' and '^' work on bools and integers; use 'or' for conditions",
+    "^": "'&', '|' and '^' work on bools and integers; use '**' for powers",
+    "~": "'~' works on bools and integers; use 'not' for conditions",
+}
+
+
+class Abandon(Exception):
+    """The statement in hand has been complained about; its expression has no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An expression with its type; ``literal`` is the exact number where the user wrote one."""
+
+    expr: ir.Expr
+    type: Type
+    literal: ir.Number | None = None
+
+
+class ExpressionLowering:
+    """Lowers expressions; statements that an operand needs first go to ``out``."""
+
+    parsed: Parsed
+    out: list[ir.Stmt]
+    complaints: list[Diagnostic]
+    sites: list[ir.Site]
+    temporaries: int
+    local_names: set[str]
+
+    def read(self, name: str, span: Span) -> Value:
+        """Return the value of a local."""
+        raise AssertionError("the statements' half knows the locals")
+
+    # Complaints, checks, temporaries.
+
+    def complain(self, code: str, message: str, span: Span, hint: str = "") -> None:
+        """Note a complaint and go on."""
+        self.complaints.append(Diagnostic(code, message, span, hint))
+
+    def fail(self, code: str, message: str, span: Span, hint: str = "") -> NoReturn:
+        """Note a complaint and give up the statement."""
+        self.complain(code, message, span, hint)
+        raise Abandon
+
+    def check(self, failed: ir.Expr, reason: str, span: Span) -> None:
+        """Emit a test that fails at run time."""
+        self.sites.append(ir.Site(reason, span))
+        self.out.append(ir.Check(failed, len(self.sites) - 1))
+
+    def temporary(self, dtype: np.dtype) -> ir.Var:
+        """Return a hidden local."""
+        self.temporaries += 1
+        return ir.Var(f"%{self.temporaries}", dtype)
+
+    def kept(self, value: Value, *, names_change: bool = False) -> Value:
+        """Return a value that may be read twice, and also after its names have changed."""
+        if value.literal is not None or isinstance(value.expr, ir.Const):
+            return value
+        if isinstance(value.expr, ir.Var) and not (names_change and value.expr.name[0] != "%"):
+            return value
+        variable = self.temporary(value.expr.dtype)
+        self.out.append(ir.Assign(variable, value.expr))
+        return Value(variable, value.type)
+
+    def aside(self, node: ast.expr) -> tuple[Value, list[ir.Stmt]]:
+        """Lower an operand that may not be wanted; return also the statements that it needs first."""
+        saved, self.out = self.out, []
+        try:
+            value = self.expression(node)
+        finally:
+            statements, self.out = self.out, saved
+        return value, statements
+
+    # Conversion.
+
+    def coerced(self, value: Value, dtype: np.dtype, span: Span, *, cast: bool = False) -> ir.Expr:
+        """Return the value in a dtype; ``cast`` is True where the user asked for the conversion."""
+        if value.literal is not None:
+            return self.literal_in(value.literal, dtype, span, cast=cast)
+        if value.expr.dtype == dtype:
+            return value.expr
+        if value.expr.dtype.kind == "c" and dtype.kind in "iuf":
+            self.fail("complex-to-real", f"a complex number cannot become {dtype.name}", span,
+                      "use abs(z) for its magnitude")  # fmt: skip
+        if value.type is int and dtype.name in ("float32", "complex64"):
+            # NumPy takes a Python integer to float32 by way of a double, with two roundings.
+            return ir.Cast(ir.Cast(value.expr, FLOAT64), dtype)
+        return ir.Cast(value.expr, dtype)
+
+    def literal_in(
+        self, literal: ir.Number, dtype: np.dtype, span: Span, *, cast: bool = False
+    ) -> ir.Const:
+        """Return a literal in a dtype, which must be able to hold it if it is an integer."""
+        if dtype.kind in "iu" and isinstance(literal, int):
+            info = np.iinfo(dtype)
+            if not info.min <= literal <= info.max:
+                wide = "np.uint64" if info.max < literal < 2**64 else "np.float64"
+                self.fail("literal-out-of-range", f"{literal} does not fit {dtype.name}", span,
+                          f"convert the other operand first, or write {wide}({literal})")  # fmt: skip
+            return ir.Const(int(literal), dtype)
+        try:
+            number = np.asarray(complex(literal) if dtype.kind == "c" else float(literal))
+        except OverflowError:
+            self.fail("literal-out-of-range", f"{literal} does not fit {dtype.name}", span,
+                      "write it as a float, such as 1e300")  # fmt: skip
+        with np.errstate(all="ignore"):
+            return ir.Const(meaning.cast(number, dtype)[()].item(), dtype)
+
+    def materialised(self, value: Value, span: Span) -> ir.Expr:
+        """Return the value in the dtype that holds its own type."""
+        return self.coerced(value, held(value.type), span)
+
+    def truth(self, value: Value) -> ir.Expr:
+        """Return whether a value is true: not zero; nan is true."""
+        if value.literal is not None:
+            return ir.Const(bool(value.literal), BOOL)
+        return value.expr if value.expr.dtype == BOOL else ir.Cast(value.expr, BOOL)
+
+    def apply(self, name: str, *args: ir.Expr) -> ir.Apply:
+        """Return an operator on operands whose dtypes are right already."""
+        op = TABLE[name]
+        if name == "range_trips":
+            return ir.Apply(op, args, RANGE_TRIPS_DTYPES[1])
+        return ir.Apply(op, args, op.resolve(*(a.dtype for a in args))[1])
+
+    # Expressions.
+
+    def expression(self, node: ast.expr) -> Value:
+        """Lower one expression."""
+        match node:
+            case ast.Constant(bool() | int() | float() as literal):
+                return self.literal(literal, span_of(node))
+            case ast.Name(name):
+                return self.name(name, span_of(node))
+            case ast.Attribute(_, name):
+                return self.literal(CONSTANTS[name], span_of(node))
+            case ast.BinOp(left, operator, right):
+                return self.binary(operator, self.expression(left), self.expression(right), node)
+            case ast.UnaryOp(operator, operand):
+                return self.unary(operator, self.expression(operand), node)
+            case ast.BoolOp(operator, values):
+                return self.chosen(isinstance(operator, ast.And), values)
+            case ast.Compare(left, operators, comparators):
+                return self.chain(self.expression(left), operators, comparators, node)
+            case ast.IfExp(test, body, orelse):
+                return self.ternary(test, body, orelse)
+            case ast.Call(func, args):
+                return self.call(node, func, args)
+            case _:
+                raise AssertionError(f"validate let {type(node).__name__} pass")
+
+    def name(self, name: str, span: Span) -> Value:
+        """Lower a name: a local, else a constant."""
+        if name in self.local_names:
+            return self.read(name, span)
+        return self.literal(CONSTANTS[name], span)
+
+    def literal(self, literal: ir.Number, span: Span) -> Value:
+        """Lower a literal, which keeps its exact value until it meets a dtype."""
+        weak = type(literal)
+        outside = weak is int and not -(2**63) <= literal < 2**63  # type: ignore[operator]
+        placeholder = ir.Const(0 if outside else literal, held(weak))
+        return Value(placeholder, weak, literal)
+
+    def unary(self, operator: ast.unaryop, value: Value, node: ast.expr) -> Value:
+        """Lower ``not``, ``-``, ``+`` and ``~``."""
+        if isinstance(operator, ast.Not):
+            if value.literal is not None:
+                return self.literal(not value.literal, span_of(node))
+            return Value(self.apply("~", self.truth(value)), bool)
+        name = {ast.USub: "u-", ast.UAdd: "u+", ast.Invert: "~"}[type(operator)]
+        if value.literal is not None and (name != "~" or isinstance(value.literal, int)):
+            folded = {"u-": lambda v: -v, "u+": lambda v: +v, "~": lambda v: ~int(v)}[name]
+            return self.literal(folded(value.literal), span_of(node))
+        return self.operation(TABLE[name], [value], span_of(node), weak_stays_weak=True)
+
+    def binary(self, operator: ast.operator, left: Value, right: Value, node: ast.AST) -> Value:
+        """Lower a binary operator."""
+        return self.binary_named(BINARY[type(operator)], left, right, span_of(node))
+
+    def binary_named(self, name: str, left: Value, right: Value, span: Span) -> Value:
+        """Lower a binary operator by its name; powers have rules of their own."""
+        if name == "**":
+            return self.power(left, right, span)
+        return self.operation(TABLE[name], [left, right], span, weak_stays_weak=True)
+
+    def operation(
+        self, op: Op, values: list[Value], span: Span, *, weak_stays_weak: bool
+    ) -> Value:
+        """Lower a row of the table on values: resolve dtypes, convert the operands."""
+        all_weak = all(is_weak(v.type) for v in values)
+        types = [v.type for v in values]
+        if all_weak and weak_stays_weak:
+            logical = op.name in ("&", "|", "^") and all(t is bool for t in types)
+            types = [held(int if t is bool and not logical else t) for t in types]
+        dtypes, result = self.resolved(op, types, values, span)
+        args = tuple(self.coerced(v, d, span) for v, d in zip(values, dtypes, strict=True))
+        weak = all_weak and weak_stays_weak
+        return Value(ir.Apply(op, args, result), weakened(result) if weak else result)
+
+    def resolved(
+        self, op: Op, types: list[Type], values: list[Value], span: Span
+    ) -> tuple[tuple[np.dtype, ...], np.dtype]:
+        """Return NumPy's operand and result dtypes, or complain where it has none."""
+        try:
+            return op.resolve(*types)
+        except HalfPrecisionError:
+            names = ", ".join(type_name(v.type) for v in values)
+            self.fail("float16-result", f"{op.name}({names}) would be float16, which the language "
+                      "does not have", span, f"convert first: {op.name}(np.float32(...))")  # fmt: skip
+        except TypeError:
+            names = " and ".join(type_name(v.type) for v in values)
+            spelt = repr(op.name.removeprefix("u")) if not op.name.isidentifier() else f"{op.name}()"
+            hint = TYPE_HINTS.get(op.name, "convert the operand, such as np.float64(...)")
+            if op.ordered and any(held(v.type).kind == "c" for v in values):
+                hint = "complex numbers have no order: compare abs(z)"
+            self.fail("dtype-mismatch", f"{spelt} is not defined for {names}", span, hint)
+
+    def power(self, base: Value, exponent: Value, span: Span) -> Value:
+        """Lower ``**``: squares are products, integers never take a negative exponent."""
+        op, literal = TABLE["**"], exponent.literal
+        below = isinstance(literal, int) and literal < 0
+        if below and held(base.type).kind in "biu":
+            self.fail("negative-power", "an integer to a negative integer power", span,
+                      "make one of them a float: float(x) ** -1")  # fmt: skip
+        power = self.operation(op, [base, exponent], span, weak_stays_weak=True)
+        assert isinstance(power.expr, ir.Apply)
+        raised, by = power.expr.args
+        if literal is not None and literal == 2:
+            twice = self.kept(Value(raised, power.type)).expr
+            return Value(self.apply("*", twice, twice), power.type)
+        if literal is None and power.expr.dtype.kind == "i":
+            by = self.kept(Value(by, by.dtype)).expr
+            self.check(self.apply("<", by, ir.Const(0, by.dtype)), "negative-power", span)
+            return Value(ir.Apply(op, (raised, by), power.expr.dtype), power.type)
+        return power
+
+    # Comparisons and lazily chosen operands.
+
+    def chain(
+        self, left: Value, operators: list[ast.cmpop], rights: list[ast.expr], node: ast.expr
+    ) -> Value:
+        """Lower ``a < b <= c``: each operand is evaluated once, later ones only if still needed."""
+        name = COMPARISON[type(operators[0])]
+        right = self.expression(rights[0])
+        if len(operators) == 1:
+            return self.compare(name, left, right, span_of(node))
+        right = self.kept(right)
+        first = self.compare(name, left, right, span_of(node))
+        saved, self.out = self.out, []
+        try:
+            rest = self.chain(right, operators[1:], rights[1:], node)
+        finally:
+            statements, self.out = self.out, saved
+        return self.choose(True, first, rest, statements, span_of(node))
+
+    def compare(self, name: str, left: Value, right: Value, span: Span) -> Value:
+        """Lower one comparison; integers compare exactly whatever their dtypes."""
+        weak = is_weak(left.type) and is_weak(right.type)
+        if left.literal is not None and right.literal is not None:
+            folded = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
+                      ">=": lambda a, b: a >= b, "==": lambda a, b: a == b,
+                      "!=": lambda a, b: a != b}[name]  # fmt: skip
+            return self.literal(folded(left.literal, right.literal), span)
+        if left.literal is not None:
+            return self.compare(MIRRORED[name], right, left, span)
+        integral = held(left.type).kind in "biu" and held(right.type).kind in "biu"
+        bools = held(left.type) == BOOL and isinstance(right.literal, bool)
+        if integral and right.literal is not None and not bools:
+            return self.compare_with_literal(name, left, int(right.literal), span, weak=weak)
+        types = [held(t) if integral and t is int else t for t in (left.type, right.type)]
+        op = TABLE[name]
+        dtypes, result = self.resolved(op, types, [left, right], span)
+        args = (self.coerced(left, dtypes[0], span), self.coerced(right, dtypes[1], span))
+        return Value(ir.Apply(op, args, result), bool if weak else BOOL)
+
+    def compare_with_literal(
+        self, name: str, left: Value, literal: int, span: Span, *, weak: bool
+    ) -> Value:
+        """Compare an integer with a literal that its dtype may be too narrow to hold."""
+        dtype = INT64 if held(left.type) == BOOL else held(left.type)
+        operand = self.coerced(left, dtype, span)
+        info = np.iinfo(dtype)
+        if info.min <= literal <= info.max:
+            expr = self.apply(name, operand, ir.Const(literal, dtype))
+        elif literal > info.max:
+            inside = self.apply("<=", operand, ir.Const(int(info.max), dtype))
+            expr = inside if TRUE_ABOVE[name] else self.apply("~", inside)
+        else:
+            inside = self.apply(">=", operand, ir.Const(int(info.min), dtype))
+            expr = inside if TRUE_ABOVE[MIRRORED[name]] else self.apply("~", inside)
+        return Value(expr, bool if weak else BOOL)
+
+    def chosen(self, is_and: bool, nodes: list[ast.expr]) -> Value:
+        """Lower ``a and b and c`` or ``a or b or c``, whose value is one of the operands."""
+        left = self.expression(nodes[0])
+        if len(nodes) == 1:
+            return left
+        saved, self.out = self.out, []
+        try:
+            right = self.chosen(is_and, nodes[1:])
+        finally:
+            statements, self.out = self.out, saved
+        return self.choose(is_and, left, right, statements, span_of(nodes[0]))
+
+    def choose(
+        self, is_and: bool, left: Value, right: Value, needed: list[ir.Stmt], span: Span
+    ) -> Value:
+        """Return ``left and right`` or ``left or right``; ``needed`` runs only if right does."""
+        t = join(left.type, right.type)
+        if held(t) == BOOL and not needed:
+            pair = (self.truth(left), self.truth(right))
+            return Value(self.apply("&" if is_and else "|", *pair), t)
+        left = self.kept(left)
+        cond = self.truth(left)
+        if not is_and:
+            cond = self.apply("~", cond)
+        return self.either(cond, (right, needed, span), (left, [], span), t)
+
+    def ternary(self, test: ast.expr, body: ast.expr, orelse: ast.expr) -> Value:
+        """Lower ``a if test else b``."""
+        cond = self.truth(self.expression(test))
+        yes, yes_needs = self.aside(body)
+        no, no_needs = self.aside(orelse)
+        return self.either(
+            cond, (yes, yes_needs, span_of(body)), (no, no_needs, span_of(orelse)),
+            join(yes.type, no.type),
+        )  # fmt: skip
+
+    def either(
+        self,
+        cond: ir.Expr,
+        yes: tuple[Value, list[ir.Stmt], Span],
+        no: tuple[Value, list[ir.Stmt], Span],
+        t: Type,
+    ) -> Value:
+        """Return one of two values: a selection, or an ``if`` where an operand can fail."""
+        dtype = held(t)
+        if not yes[1] and not no[1]:
+            exprs = (self.coerced(v, dtype, span) for v, _, span in (yes, no))
+            return Value(ir.Select(cond, *exprs, dtype), t)
+        variable = self.temporary(dtype)
+        arms = [
+            (*needs, ir.Assign(variable, self.coerced(v, dtype, span))) for v, needs, span in (yes, no)
+        ]
+        self.out.append(ir.If(cond, arms[0], arms[1]))
+        return Value(variable, t)
+
+    # Calls.
+
+    def call(self, node: ast.Call, func: ast.expr, nodes: list[ast.expr]) -> Value:
+        """Lower a call of a function of the table, a cast or a choice."""
+        name = func.attr if isinstance(func, ast.Attribute) else func.id  # type: ignore[attr-defined]
+        bare = isinstance(func, ast.Name)
+        values = [self.expression(n) for n in nodes]
+        span = span_of(node)
+        if name in CASTS:
+            return self.cast(CASTS[name] if bare or name != "bool" else BOOL, values[0], span)
+        if name == "where":
+            return self.where(values, nodes, span)
+        if name in ("min", "max"):
+            return self.extremum("<" if name == "min" else ">", values, span)
+        weak_stays_weak = bare and name in BUILTINS
+        if operator := SPELT_AS_OPERATOR.get(name):
+            value = self.binary_named(operator, *values, span)
+            return value if weak_stays_weak else self.strong(value, span)
+        return self.operation(BY_FUNCTION_NAME[name], values, span, weak_stays_weak=weak_stays_weak)
+
+    def strong(self, value: Value, span: Span) -> Value:
+        """Return a value with the dtype that holds it for good."""
+        return Value(self.materialised(value, span), held(value.type))
+
+    def cast(self, t: Type, value: Value, span: Span) -> Value:
+        """Lower a cast; Python's own give weak values."""
+        if value.literal is not None and t is not int:
+            if is_weak(t):
+                convert: Callable[[ir.Number], ir.Number] = t  # type: ignore[assignment]
+                return self.literal(convert(value.literal), span)
+            return Value(self.literal_in(value.literal, held(t), span, cast=True), t)
+        if t is int and isinstance(value.literal, int):
+            return self.literal(int(value.literal), span)
+        if held(t) == BOOL:
+            return Value(self.truth(value), t)
+        return Value(self.coerced(value, held(t), span, cast=True), t)
+
+    def where(self, values: list[Value], nodes: list[ast.expr], span: Span) -> Value:
+        """Lower ``where``: both arms are evaluated, the result is strong."""
+        cond, yes, no = values
+        t = held(join(yes.type, no.type))
+        arms = (self.coerced(v, t, span_of(n)) for v, n in zip((yes, no), nodes[1:], strict=True))
+        return Value(ir.Select(self.truth(cond), *arms, t), t)
+
+    def extremum(self, comparison: str, values: list[Value], span: Span) -> Value:
+        """Lower builtin ``min`` and ``max``: a later operand wins only if it compares so."""
+        best = values[0]
+        for value in values[1:]:
+            best, value = self.kept(best), self.kept(value)
+            better = self.truth(self.compare(comparison, value, best, span))
+            best = self.either(
+                better, (value, [], span), (best, [], span), join(value.type, best.type)
+            )
+        return best

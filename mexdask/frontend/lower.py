@@ -1,0 +1,436 @@
+"""From a valid kernel and the types of its arguments to typed IR: statements and control flow.
+
+All meaning is decided here (``frontend.typing`` has the expressions' half). Types flow forward; a
+loop's head and exit, and the result, need types that are only known further down, so the walk
+is repeated until what it assumed and what it found agree.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from mexdask import ir
+from mexdask.dtypes import BOOL, INT64, UINT64, Type, held, join, type_name
+from mexdask.errors import Diagnostic, KernelTypeError, Span
+from mexdask.frontend.expressions import Abandon, ExpressionLowering, Value
+from mexdask.frontend.parse import Parsed, span_of
+from mexdask.frontend.validate import assigned_names
+
+MAX_PASSES = 400
+WIDEN_AFTER = 12
+
+
+class Missing(Enum):
+    """Why a name has no type at a point."""
+
+    MAYBE = "unassigned on some path"
+    BROKEN = "its assignment has been complained about"
+
+
+State = Type | Missing
+Env = dict[str, State]
+
+
+@dataclass(frozen=True, slots=True)
+class ParamType:
+    """The type of an argument, and whether it is read per element."""
+
+    type: Type
+    is_array: bool
+
+
+@dataclass
+class Assumed:
+    """What the walk assumes about a point that it reaches later, and what it then found there."""
+
+    types: Env | None = None
+    found: list[Env] = field(default_factory=list)
+
+
+@dataclass
+class LoopFrame:
+    """The loop around the statement in hand."""
+
+    head: Env
+    exit: Assumed
+    back: Assumed
+
+
+def lower(
+    parsed: Parsed, types: Mapping[str, ParamType], result_dtype: np.dtype | None = None
+) -> ir.Program:
+    """Lower a validated kernel for arguments of given types.
+
+    Parameters
+    ----------
+    parsed : Parsed
+        A kernel that ``validate`` has passed.
+    types : mapping of str to ParamType
+        The type of each parameter.
+    result_dtype : numpy.dtype, optional
+        What the result is cast to.
+
+    Raises
+    ------
+    KernelTypeError
+        With every complaint about dtypes, unassigned names and missing returns.
+    """
+    lowering = Lowering(parsed, types, result_dtype)
+    for number in range(MAX_PASSES):
+        lowering.walk(widen=number >= WIDEN_AFTER)
+        if not lowering.changed:
+            break
+    if lowering.complaints:
+        ordered = sorted(lowering.complaints, key=lambda d: (d.span.line, d.span.col))
+        raise KernelTypeError(parsed.source, tuple(dict.fromkeys(ordered)))
+    assert not lowering.changed, "types did not settle"
+    return ir.Program((lowering.function(),))
+
+
+class Lowering(ExpressionLowering):
+    """The state of the walk over a kernel's statements."""
+
+    def __init__(
+        self, parsed: Parsed, types: Mapping[str, ParamType], result_dtype: np.dtype | None
+    ):
+        self.parsed = parsed
+        self.types = types
+        self.result_dtype = result_dtype
+        self.local_names = {*parsed.parameters, *assigned_names(parsed.body)}
+        self.points: dict[tuple[str, int], Assumed] = {}
+        self.result = Assumed()
+
+    def walk(self, *, widen: bool) -> None:
+        """Lower the body once, under the assumptions that the last walk left."""
+        self.out: list[ir.Stmt] = []
+        self.complaints: list[Diagnostic] = []
+        self.sites: list[ir.Site] = []
+        self.temporaries = 0
+        self.loops: list[LoopFrame] = []
+        self.changed = False
+        self.widen = widen
+        self.result.found = []
+        self.env: Env | None = {name: t.type for name, t in self.types.items()}
+        self.statements(self.parsed.body)
+        self.ending()
+        self.settle(self.result, self.result.found)
+
+    def function(self) -> ir.Function:
+        """Return what the last walk lowered."""
+        params = tuple(
+            ir.Param(ir.Var(name, held(self.types[name].type)), self.types[name].is_array)
+            for name in self.parsed.parameters
+        )
+        name = "expression" if self.parsed.is_expression else self.parsed.source.name
+        results = (self.returned_dtype(),)
+        return ir.Function(name, params, results, tuple(self.out), tuple(self.sites), self.parsed.fp)
+
+    def ending(self) -> None:
+        """Complain about paths that end without a result."""
+        last = self.parsed.body[-1] if self.parsed.body else self.parsed.definition
+        assert last is not None
+        if self.env is not None:
+            self.complain("missing-return", "a path through the kernel ends without 'return'",
+                          span_of(last), "end the kernel with 'return ...'")  # fmt: skip
+        elif not self.result.found and not self.complaints:
+            self.complain("missing-return", "the kernel never returns", span_of(last),
+                          "add a 'return', or a 'break' to the endless loop")  # fmt: skip
+
+    # Joining types where paths meet.
+
+    def settle(self, point: Assumed, found: list[Env]) -> Env | None:
+        """Join what was found at a point; note whether that is what had been assumed."""
+        joined = join_envs(found)
+        if self.widen and joined is not None and point.types is not None:
+            joined = join_envs([point.types, joined])
+        if spelt_out(joined) != spelt_out(point.types):
+            self.changed = True
+        point.types = joined
+        return None if joined is None else dict(joined)
+
+    def convert(self, source: Env, target: Env | None) -> None:
+        """Emit what brings each local from its dtype in one state to its dtype in another."""
+        for name, t in (target or {}).items():
+            now = source.get(name, Missing.MAYBE)
+            if isinstance(t, Missing) or isinstance(now, Missing) or held(t) == held(now):
+                continue
+            value = self.coerced(Value(ir.Var(name, held(now)), now), held(t), Span(0, 0, 0))
+            self.out.append(ir.Assign(ir.Var(name, held(t)), value))
+
+    # Statements.
+
+    def statements(self, body: list[ast.stmt]) -> None:
+        """Lower statements up to the first that no path reaches."""
+        for node in body:
+            if self.env is None:
+                return
+            try:
+                self.statement(node)
+            except Abandon:
+                self.break_targets(node)
+
+    def break_targets(self, node: ast.stmt) -> None:
+        """Silence later complaints about what a refused statement would have assigned."""
+        if isinstance(node, ast.Return):
+            self.env = None
+            return
+        assert self.env is not None
+        for child in ast.walk(node):
+            if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+                self.env[child.id] = Missing.BROKEN
+
+    def statement(self, node: ast.stmt) -> None:
+        """Lower one statement."""
+        match node:
+            case ast.Assign(targets, value):
+                self.assignment(targets, value)
+            case ast.AugAssign(ast.Name(name) as target, operator, value):
+                left = self.read(name, span_of(target))
+                right = self.expression(value)
+                self.assign(name, self.binary(operator, left, right, node), span_of(node))
+            case ast.If(test, body, orelse):
+                self.branch(test, body, orelse)
+            case ast.While():
+                self.while_loop(node)
+            case ast.For():
+                self.for_loop(node)
+            case ast.Break():
+                frame = self.loops[-1]
+                self.leave(frame.exit.types, frame.exit, ir.Break())
+            case ast.Continue():
+                frame = self.loops[-1]
+                self.next_iteration(frame)
+                self.out.append(ir.Continue())
+                self.env = None
+            case ast.Return(value):
+                assert value is not None
+                self.give_back(self.expression(value), value)
+            case ast.Pass() | ast.Expr():
+                pass
+            case _:
+                raise AssertionError(f"validate let {type(node).__name__} pass")
+
+    def assign(self, name: str, value: Value, span: Span) -> None:
+        """Assign a value to a local, whose dtype becomes the value's."""
+        assert self.env is not None
+        expr = self.materialised(value, span)
+        self.out.append(ir.Assign(ir.Var(name, expr.dtype), expr))
+        self.env[name] = value.type
+
+    def assignment(self, targets: list[ast.expr], node: ast.expr) -> None:
+        """Lower an assignment to names and tuples of names; every value is taken before any is set."""
+        several = len(targets) > 1
+        parts = node.elts if isinstance(node, ast.Tuple) else [node]
+        values = [self.expression(part) for part in parts]
+        if several or len(values) > 1:
+            values = [self.kept(value, names_change=True) for value in values]
+        for target in targets:
+            names = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
+            for name, value in zip(names, values, strict=True):
+                assert isinstance(name, ast.Name)
+                self.assign(name.id, value, span_of(node))
+
+    def give_back(self, value: Value, node: ast.expr) -> None:
+        """Lower a ``return``."""
+        self.result.found.append({"return": value.type})
+        dtype = self.returned_dtype()
+        if dtype is None:
+            dtype = held(value.type)
+        expr = self.coerced(value, dtype, span_of(node), cast=self.result_dtype is not None)
+        self.out.append(ir.Return((expr,)))
+        self.env = None
+
+    def returned_dtype(self) -> np.dtype:
+        """Return the dtype of the result, as far as it is known."""
+        if self.result_dtype is not None:
+            return self.result_dtype
+        known = (self.result.types or {}).get("return")
+        found = [env["return"] for env in self.result.found]
+        return held(known if known is not None else join(*found))
+
+    def body(self, nodes: list[ast.stmt], env: Env) -> tuple[list[ir.Stmt], Env | None]:
+        """Lower statements into a list of their own, starting from a state; return the state after."""
+        saved, self.out = self.out, []
+        self.env = dict(env)
+        self.statements(nodes)
+        result, self.out = self.out, saved
+        return result, self.env
+
+    def branch(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
+        """Lower an ``if``."""
+        assert self.env is not None
+        cond = self.condition(test)
+        before = self.env
+        then, after_then = self.body(body, before)
+        other, after_other = self.body(orelse, before)
+        joined = join_envs([e for e in (after_then, after_other) if e is not None])
+        for statements, env in ((then, after_then), (other, after_other)):
+            if env is not None:
+                saved, self.out = self.out, statements
+                self.convert(env, joined)
+                self.out = saved
+        self.out.append(ir.If(cond, tuple(then), tuple(other)))
+        self.env = joined
+
+    def condition(self, test: ast.expr) -> ir.Expr:
+        """Lower a condition; a refused one does not hide complaints about what it guards."""
+        try:
+            return self.truth(self.expression(test))
+        except Abandon:
+            return ir.Const(True, BOOL)
+
+    # Loops.
+
+    def enter(self, node: ast.stmt) -> LoopFrame:
+        """Start a loop: bring locals to the types that its head has by what is known so far."""
+        assert self.env is not None
+        back = self.points.setdefault(("back", id(node)), Assumed())
+        leaving = self.points.setdefault(("exit", id(node)), Assumed())
+        back.found, leaving.found = [], []
+        entry = self.env
+        returning = {n: t for n, t in (back.types or {}).items() if n in entry}
+        head = join_envs([entry, {**entry, **returning}])
+        assert head is not None
+        self.convert(entry, head)
+        self.convert(head, leaving.types)
+        return LoopFrame(head, leaving, back)
+
+    def next_iteration(self, frame: LoopFrame) -> None:
+        """Bring locals to the types of the head; the loop may end there, so also to the exit's."""
+        assert self.env is not None
+        frame.back.found.append(self.env)
+        self.convert(self.env, frame.head)
+        self.convert({**self.env, **frame.head}, frame.exit.types)
+
+    def leave(self, target: Env | None, point: Assumed, jump: ir.Stmt) -> None:
+        """Jump to a point, with the locals as it wants them."""
+        assert self.env is not None
+        point.found.append(self.env)
+        self.convert(self.env, target)
+        self.out.append(jump)
+        self.env = None
+
+    def loop_body(self, frame: LoopFrame, prefix: list[ir.Stmt], nodes: list[ast.stmt], env: Env) -> tuple[ir.Stmt, ...]:
+        """Lower what a loop repeats, up to the jump back."""
+        self.loops.append(frame)
+        saved, self.out = self.out, list(prefix)
+        self.env = dict(env)
+        self.statements(nodes)
+        if self.env is not None:
+            self.next_iteration(frame)
+        self.loops.pop()
+        result, self.out = self.out, saved
+        self.settle(frame.back, frame.back.found)
+        return tuple(result)
+
+    def for_loop(self, node: ast.For) -> None:
+        """Lower ``for name in range(...)`` to a hidden counter of a number of trips known before."""
+        assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
+        start, step, trips = self.range_of(node.iter)
+        frame = self.enter(node)
+        counter = self.temporary(UINT64)
+        number = self.apply("+", start, self.apply("*", step, ir.Cast(counter, INT64)))
+        if isinstance(step, ir.Const) and step.value == 1:
+            number = self.apply("+", start, ir.Cast(counter, INT64))
+        variable = ir.Var(node.target.id, INT64)
+        env = {**frame.head, node.target.id: int}
+        body = self.loop_body(frame, [ir.Assign(variable, number)], node.body, env)
+        self.out.append(ir.For(counter, trips, body))
+        frame.exit.found.append(frame.head)
+        self.env = self.settle(frame.exit, frame.exit.found)
+
+    def range_of(self, call: ast.Call) -> tuple[ir.Expr, ir.Expr, ir.Expr]:
+        """Lower the bounds of a range, taken once: its start, its step and its number of trips."""
+        values = [self.range_bound(argument) for argument in call.args]
+        zero, one = ir.Const(0, INT64), ir.Const(1, INT64)
+        start = values[0] if len(values) > 1 else zero
+        stop = values[1] if len(values) > 1 else values[0]
+        step = values[2] if len(values) == 3 else one
+        if isinstance(step, ir.Const):
+            if step.value == 0:
+                self.fail("zero-step", "the step of range() is 0", span_of(call.args[2]),
+                          "leave the step out to count by 1")  # fmt: skip
+        else:
+            self.check(self.apply("==", step, zero), "zero-step", span_of(call.args[2]))
+        trips = self.apply("range_trips", start, stop, step)
+        return start, step, self.kept(Value(trips, UINT64), names_change=True).expr
+
+    def range_bound(self, node: ast.expr) -> ir.Expr:
+        """Lower one argument of ``range``: an integer, held as int64 for the whole loop."""
+        value = self.expression(node)
+        if value.type is not bool and (held(value.type).kind not in "iu"):
+            self.fail("range-of-float", f"range() takes integers, not {type_name(value.type)}",
+                      span_of(node), "write int(...) around it")  # fmt: skip
+        if held(value.type) == UINT64 and value.literal is None:
+            largest = ir.Const(2**63 - 1, UINT64)
+            value = Value(self.apply("minimum", value.expr, largest), UINT64)
+        bound = Value(self.coerced(value, INT64, span_of(node)), INT64)
+        return self.kept(bound, names_change=True).expr
+
+    def while_loop(self, node: ast.While) -> None:
+        """Lower ``while``, with the counter that bounds its iterations."""
+        rounds = self.temporary(INT64)
+        self.out.append(ir.Assign(rounds, ir.Const(0, INT64)))
+        frame = self.enter(node)
+        endless = isinstance(node.test, ast.Constant) and bool(node.test.value)
+        saved, self.out = self.out, []
+        self.env = dict(frame.head)
+        cond = self.condition(node.test)
+        head, self.out = self.out, []
+        self.out.append(ir.Assign(rounds, self.apply("+", rounds, ir.Const(1, INT64))))
+        self.check(self.apply(">", rounds, ir.IterationLimit()), "iteration-limit", keyword(node))
+        prefix, self.out = self.out, saved
+        body = self.loop_body(frame, prefix, node.body, self.env)
+        self.out.append(ir.While(tuple(head), cond, body))
+        if not endless:
+            frame.exit.found.append(frame.head)
+        self.env = self.settle(frame.exit, frame.exit.found)
+
+    def read(self, name: str, span: Span) -> Value:
+        """Return the value of a local, which must have one on every path to here."""
+        assert self.env is not None
+        state = self.env.get(name)
+        match state:
+            case Missing.BROKEN:
+                raise Abandon
+            case None:
+                self.fail("unassigned", f"{name!r} is read before it is assigned", span,
+                          f"assign {name!r} first")  # fmt: skip
+            case Missing.MAYBE:
+                self.fail("maybe-unassigned", f"{name!r} may be unassigned here", span,
+                          f"assign {name!r} before the if or the loop that sets it")  # fmt: skip
+        assert state is not None and not isinstance(state, Missing)
+        return Value(ir.Var(name, held(state)), state)
+
+
+def keyword(node: ast.stmt) -> Span:
+    """Return the place of the word that starts a statement."""
+    return Span(node.lineno, node.col_offset, node.col_offset + len("while"))
+
+
+def spelt_out(env: Env | None) -> dict[str, object] | None:
+    """Return a state that compares right: ``np.dtype("int64") == int`` holds, and must not."""
+    if env is None:
+        return None
+    return {n: t if isinstance(t, Missing) else type_name(t) for n, t in env.items()}
+
+
+def join_envs(envs: list[Env]) -> Env | None:
+    """Return the state where paths with these states meet; None where no path arrives."""
+    if not envs:
+        return None
+    names = dict.fromkeys(name for env in envs for name in env)
+    return {name: join_states([env.get(name, Missing.MAYBE) for env in envs]) for name in names}
+
+
+def join_states(states: list[State]) -> State:
+    """Return the state of one name where paths meet."""
+    for missing in (Missing.BROKEN, Missing.MAYBE):
+        if missing in states:
+            return missing
+    return join(*(s for s in states if not isinstance(s, Missing)))

@@ -1,0 +1,281 @@
+"""The shared directory of compiled kernels: read, publish, lock and stage.
+
+It is only an accelerator: deleting, cutting or filling it at any instant costs a compile at most.
+All work is relative to descriptors of checked directories (see ``root``)::
+
+    v1/e/<k0k1>/<key>-<compiler>.so   entries      v1/l/<k0k1>   locks, never deleted
+    v1/t/<pid>.<host>.<random>        staging      v1/q/         bad entries set aside
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+from mexdask.runtime.entry import (
+    Artifact,
+    Rejected,
+    check_image,
+    check_record,
+    entry_name,
+    pack,
+    read_regular,
+    unpack,
+)
+from mexdask.runtime.key import CacheKey
+from mexdask.runtime.lock import LockState, file_lock
+from mexdask.runtime.root import (
+    Root,
+    check_own,
+    fd_path,
+    log,
+    open_own,
+    open_root,
+    private_directory,
+)
+from mexdask.runtime.sweep import (
+    MOST_BYTES,
+    MOST_ENTRIES,
+    entry_stats,
+    listing,
+    staging_name,
+    sweep_bad,
+    sweep_entries,
+    sweep_staging,
+)
+
+SWEEP_ONE_IN = 64
+TOUCH_AFTER = 86400.0
+READ_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+# These say that the entry is bad; any other error is trouble of this process or of the disk.
+THE_ENTRY = (errno.ELOOP, errno.EMLINK, errno.EACCES, errno.EPERM, errno.ENXIO)
+
+
+class Store:
+    """One opened cache directory.
+
+    Parameters
+    ----------
+    root : Root
+        A checked directory; the store takes over its descriptor.
+    """
+
+    def __init__(self, root: Root):
+        self.root = root
+        self._fds = [root.fd]
+        self._version = self._own("v1", root.fd)
+        self._entries = self._own("e", self._version)
+        self._locks = self._own("l", self._version)
+        self._staging = self._own("t", self._version)
+        self._bad = self._own("q", self._version)
+
+    def _own(self, name: str, dir_fd: int) -> int:
+        """Open a directory of the layout and remember to close it."""
+        self._fds.append(open_own(name, dir_fd))
+        return self._fds[-1]
+
+    def __del__(self) -> None:
+        for fd in getattr(self, "_fds", ()):
+            with suppress(OSError):
+                os.close(fd)
+
+    def is_current(self) -> bool:
+        """Tell whether the root's path still leads to the directory that was checked."""
+        try:
+            return os.path.samestat(os.lstat(self.root.path), os.fstat(self.root.fd))
+        except OSError:
+            return False
+
+    def path(self, key: CacheKey, compiler: str) -> str:
+        """Return where an entry lies, for people to read."""
+        name = entry_name(key, compiler)
+        return os.path.join(self.root.path, "v1", "e", key.digest[:2], name)
+
+    def read(self, key: CacheKey, compiler: str | None) -> Artifact | None:
+        """Return a checked entry of a key, or None; a bad one is set aside.
+
+        Parameters
+        ----------
+        key : CacheKey
+            What is wanted.
+        compiler : str or None
+            Identity of the only compiler whose entry will do; None takes any compiler's.
+        """
+        try:
+            with self._shelf(key) as shelf:
+                if compiler is not None:
+                    return self._read(entry_name(key, compiler), shelf, key, compiler)
+                names = sorted(n for n in os.listdir(shelf) if n.startswith(f"{key.digest}-"))
+                found = (self._read(name, shelf, key, None) for name in names)
+                return next((artifact for artifact in found if artifact is not None), None)
+        except OSError:
+            return None
+
+    def publish(self, key: CacheKey, artifact: Artifact) -> bool:
+        """Put an entry where others find it, whole or not at all; tell whether that worked."""
+        temporary = staging_name()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(temporary, flags, 0o600, dir_fd=self._staging)
+            try:
+                with open(fd, "wb") as file:
+                    file.write(pack(artifact))
+                with suppress(FileExistsError):
+                    os.mkdir(key.digest[:2], 0o700, dir_fd=self._entries)
+                with self._shelf(key) as shelf:
+                    name = entry_name(key, str(artifact.record["compiler"]))
+                    os.rename(temporary, name, src_dir_fd=self._staging, dst_dir_fd=shelf)
+            except OSError:
+                os.unlink(temporary, dir_fd=self._staging)
+                raise
+        except OSError as error:
+            log.info("a kernel was not kept in %s: %s", self.root.path, error)
+            return False
+        if random.randrange(SWEEP_ONE_IN) == 0:
+            self.sweep()
+        return True
+
+    def reject(self, key: CacheKey, compiler: str, why: str) -> None:
+        """Set aside an entry that could not be loaded although its bytes were right."""
+        with suppress(OSError), self._shelf(key) as shelf:
+            self._quarantine(entry_name(key, compiler), shelf, why)
+
+    def lock(self, key: CacheKey, wait: float) -> AbstractContextManager[LockState]:
+        """Hold one of 256 locks, so that one process compiles a key; wait at most so long."""
+        return file_lock(key.digest[:2], self._locks, wait)
+
+    @contextmanager
+    def staging(self) -> Iterator[str]:
+        """Give an empty directory to compile in, elsewhere if the cache cannot be written."""
+        name = staging_name()
+        try:
+            fd = open_own(name, self._staging)
+        except OSError:
+            with private_directory(os.path.dirname(self.root.path)) as path:
+                yield path
+            return
+        try:
+            yield fd_path(fd, os.path.join(self.root.path, "v1", "t", name))
+        finally:
+            os.close(fd)
+            shutil.rmtree(name, ignore_errors=True, dir_fd=self._staging)
+
+    def sweep(self, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES) -> None:
+        """Drop what dead processes left, then the oldest entries if there are too many."""
+        with file_lock("gc", self._version, wait=0.0) as state:
+            if state is not LockState.BUSY:
+                sweep_staging(self._staging)
+                sweep_entries(self._entries, most_bytes, most_entries)
+
+    def info(self) -> dict[str, object]:
+        """Return where the cache is and how much it holds."""
+        sizes = [size for _, size, _ in entry_stats(self._entries)]
+        return {
+            "root": self.root.path,
+            "entries": len(sizes),
+            "bytes": sum(sizes),
+            "quarantined": len(listing(self._bad)),
+        }
+
+    @contextmanager
+    def _shelf(self, key: CacheKey) -> Iterator[int]:
+        """Open the directory that holds a key's entries."""
+        fd = os.open(key.digest[:2], READ_DIRECTORY | os.O_CLOEXEC, dir_fd=self._entries)
+        try:
+            if not check_own(fd):
+                raise PermissionError(errno.EPERM, "others can write the directory")
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _read(
+        self, name: str, shelf: int, key: CacheKey, compiler: str | None
+    ) -> Artifact | None:
+        """Return one entry if it is right in every respect; else set it aside."""
+        try:
+            data, info = read_regular(name, shelf)
+            artifact = unpack(data)
+            check_record(artifact.record, key, compiler)
+            if name != entry_name(key, str(artifact.record["compiler"])):
+                raise Rejected("it has another entry's name")
+            check_image(artifact.image)
+        except Rejected as error:
+            self._quarantine(name, shelf, str(error))
+            return None
+        except OSError as error:
+            if error.errno in THE_ENTRY:
+                self._quarantine(name, shelf, str(error))
+            return None
+        if time.time() - info.st_mtime > TOUCH_AFTER:
+            with suppress(OSError):
+                os.utime(name, dir_fd=shelf, follow_symlinks=False)
+        return artifact
+
+    def _quarantine(self, name: str, shelf: int, why: str) -> None:
+        """Move a bad entry out of the way, or remove it; keep only the newest such."""
+        log.info("entry %s of %s is set aside: %s", name, self.root.path, why)
+        aside = f"{time.time_ns():020d}.{secrets.token_hex(4)}.{name}"
+        try:
+            os.rename(name, aside, src_dir_fd=shelf, dst_dir_fd=self._bad)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=shelf)
+        sweep_bad(self._bad)
+
+
+_stores: dict[tuple[str, int, int], Store] = {}
+_opening = threading.Lock()
+
+
+def open_store(tmpdir: str) -> Store | None:
+    """Return the cache directory below ``tmpdir``, checked once per process; None if there is none.
+
+    A root that has since been removed or exchanged is opened, and checked, again.
+    """
+    place = (tmpdir, os.geteuid(), os.getpid())
+    store = _stores.get(place)
+    if store is not None and store.is_current():
+        return store
+    with _opening:
+        store = _stores.get(place)
+        if store is None or not store.is_current():
+            _stores.pop(place, None)
+            store = next(filter(None, map(opened, open_roots(tmpdir))), None)
+            if store is not None:
+                _stores[place] = store
+    return store
+
+
+def opened(root: Root) -> Store | None:
+    """Return the store in a root, or None if its directories cannot be had."""
+    try:
+        return Store(root)
+    except OSError as error:
+        log.warning("mexdask does not use %s for its cache: %s", root.path, error)
+        return None
+
+
+def cache_info() -> dict[str, object]:
+    """Return what the cache holds that this process opened last; opens nothing itself."""
+    for (_, _, pid), store in reversed(_stores.items()):
+        if pid == os.getpid():
+            return store.info()
+    return {"root": None, "entries": 0, "bytes": 0, "quarantined": 0}
+
+
+def _after_fork() -> None:
+    """Give a forked child its own mutex and let it open the cache itself."""
+    global _opening
+    _opening = threading.Lock()
+    _stores.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,115 @@
+"""What is thrown away: remains of dead processes, the oldest entries, old bad entries.
+
+Others sweep, read and publish at the same time: a missing file is normal, and nobody maps a file
+of the cache, so that unlinking is always safe.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+MOST_BYTES, MOST_ENTRIES = 256 << 20, 10_000
+SWEEP_TO = 0.8
+MOST_BAD, MOST_BAD_BYTES = 16, 16 << 20
+STALE_STAGING = 3600.0
+
+
+def sweep_entries(entries_fd: int, most_bytes: int, most_entries: int) -> None:
+    """Drop the entries that were not used for longest, if there are too many."""
+    oldest_first = sorted(entry_stats(entries_fd), key=lambda entry: entry[2])
+    size, count = sum(length for _, length, _ in oldest_first), len(oldest_first)
+    if size <= most_bytes and count <= most_entries:
+        return
+    for name, length, _ in oldest_first:
+        if size <= SWEEP_TO * most_bytes and count <= SWEEP_TO * most_entries:
+            break
+        remove(name, entries_fd)
+        size, count = size - length, count - 1
+
+
+def sweep_staging(staging_fd: int) -> None:
+    """Drop what processes that are gone have left, and all that is old."""
+    for name in listing(staging_fd):
+        with suppress(OSError):
+            age = time.time() - os.lstat(name, dir_fd=staging_fd).st_mtime
+            if age > STALE_STAGING or is_abandoned(name):
+                remove(name, staging_fd)
+
+
+def sweep_bad(bad_fd: int) -> None:
+    """Keep the newest of the entries that were set aside; their names begin with the time."""
+    size = 0
+    for count, name in enumerate(sorted(listing(bad_fd), reverse=True)):
+        with suppress(OSError):
+            size += os.lstat(name, dir_fd=bad_fd).st_size
+            if count >= MOST_BAD or size > MOST_BAD_BYTES:
+                remove(name, bad_fd)
+
+
+def entry_stats(entries_fd: int) -> Iterator[tuple[str, int, float]]:
+    """Yield name, size and time of each entry; a time in the future counts as now."""
+    now = time.time()
+    for shelf in listing(entries_fd):
+        with suppress(OSError):
+            fd = os.open(shelf, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=entries_fd)
+            try:
+                for name in os.listdir(fd):
+                    info = os.lstat(name, dir_fd=fd)
+                    yield f"{shelf}/{name}", info.st_size, min(info.st_mtime, now)
+            finally:
+                os.close(fd)
+
+
+def listing(dir_fd: int) -> list[str]:
+    """Return the names in a directory, none if it cannot be read."""
+    with suppress(OSError):
+        return os.listdir(dir_fd)
+    return []
+
+
+def remove(name: str, dir_fd: int) -> None:
+    """Remove a file or a directory; what cannot be removed stays."""
+    try:
+        os.unlink(name, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(name, ignore_errors=True, dir_fd=dir_fd)
+
+
+def staging_name() -> str:
+    """Return a new name in the staging directory; it says which process of which host has it."""
+    return f"{os.getpid()}.{node()}.{secrets.token_hex(8)}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Tell whether a name of the staging directory is of a process of this host that is gone."""
+    pid, _, rest = name.partition(".")
+    if not pid.isdecimal() or not rest.startswith(f"{node()}."):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+@functools.cache
+def node() -> str:
+    """Return a short name of the place in which our process numbers mean something."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            parts.append(file.read().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]

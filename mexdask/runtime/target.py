@@ -1,0 +1,211 @@
+"""What machine code is made for: the machine, its instruction set level and every compiler flag.
+
+Nothing here needs a compiler, so that a process without one can still read the shared cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import re
+import shlex
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mexdask.backend.cabi import ABI_VERSION
+from mexdask.runtime.failure import Failure, FailureClass
+
+LEVELS = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
+# NumPy < 2.4 has no row per level; on real CPUs these features imply the rest of the level.
+LEVEL_FEATURES = {
+    "x86-64-v4": ("X86_V4", ("AVX512_SKX", "AVX2", "FMA3", "F16C")),
+    "x86-64-v3": ("X86_V3", ("AVX2", "FMA3", "F16C")),
+    "x86-64-v2": ("X86_V2", ("SSE3", "SSSE3", "SSE41", "SSE42", "POPCNT")),
+}
+
+COMMON_FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fPIC",
+    "-shared",
+    "-fno-plt",
+    "-fvisibility=hidden",
+    "-fwrapv",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-builtin",
+    "-fno-strict-aliasing",
+)
+NOT_ON_DARWIN = ("-fno-plt",)
+# Never -ffast-math: it links start-up code that changes the rounding of the whole process.
+FP_FLAGS = {
+    "strict": ("-ffp-contract=off",),
+    "contract": ("-ffp-contract=fast",),
+    "fast": (
+        "-ffp-contract=fast",
+        "-fassociative-math",
+        "-fno-signed-zeros",
+        "-fno-trapping-math",
+        "-ffinite-math-only",
+    ),
+}
+LIBRARIES = ("-lm",)
+
+STOPS = "it stops before a shared object is made"
+PROGRAMS = "it makes the compiler run other programs or plugins"
+ROUNDING = "it changes the floating-point state of the whole process when the kernel is loaded"
+NATIVE = "the cache is shared between CPUs; the level is the setting mexdask.isa"
+REFUSED = (
+    (r"-o.*|--output.*", "the output's name is not the user's to choose"),
+    (r"-c|-E|-S|-M|-MM|-fsyntax-only|--compile|--preprocess|--assemble", STOPS),
+    (r"-|-x.*|--language.*", "the input is always one file of C"),
+    (r"@.*", "flags must be in the text itself, which is part of the cache key"),
+    (r"--?shared", "it is already there"),
+    (r"-B.*|--prefix.*|--?specs.*|-fplugin.*|--?wrapper.*", PROGRAMS),
+    (r"-ffast-math|-Ofast|-funsafe-math-optimizations|--fast-math|--unsafe-.*", ROUNDING),
+    (r"-ffp-model=.*|-mdaz-ftz|-mpc(32|64|80)", ROUNDING),
+    (r"-m(arch|cpu|tune)=native.*", NATIVE),
+    (r"-fsanitize=.*(address|thread|memory|leak).*", "its run-time ends a process that loads it"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a shared object was or will be made for; every field is part of the cache key.
+
+    Parameters
+    ----------
+    machine, system, libc : str
+        As ``platform`` names them; ``libc`` has its version.
+    pointer_bits : int
+        32 or 64.
+    byteorder : str
+        "little" or "big".
+    isa : str
+        Level of the instruction set on x86-64, empty for the baseline elsewhere.
+    abi : int
+        Version of the entry's signature.
+    flags : tuple of str
+        Every flag in order, the user's included, libraries last.
+    """
+
+    machine: str
+    system: str
+    libc: str
+    pointer_bits: int
+    byteorder: str
+    isa: str
+    abi: int
+    flags: tuple[str, ...]
+
+
+def cpu_features() -> Mapping[str, bool]:
+    """Return NumPy's table of CPU features (from CPUID, so right under emulation), or nothing."""
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__
+    except ImportError:
+        return {}
+    return dict(__cpu_features__)
+
+
+def isa_level(
+    wanted: str = "auto",
+    machine: str = platform.machine(),
+    features: Mapping[str, bool] | None = None,
+) -> str:
+    """Return the level to compile for: the machine's best, or ``wanted`` where that is less.
+
+    Parameters
+    ----------
+    wanted : str
+        "auto" or one of ``LEVELS``.
+    machine : str
+        As ``platform.machine()`` names it.
+    features : mapping, optional
+        CPU features by NumPy's names; this machine's if not given.
+    """
+    if machine not in ("x86_64", "AMD64") or struct.calcsize("P") != 8:
+        return ""
+    known = cpu_features() if features is None else features
+    best = next((level for level in reversed(LEVELS[1:]) if has_level(level, known)), LEVELS[0])
+    return best if wanted not in LEVELS else min(best, wanted, key=LEVELS.index)
+
+
+def has_level(level: str, features: Mapping[str, bool]) -> bool:
+    """Tell whether a CPU with these features runs code of a level."""
+    row, older = LEVEL_FEATURES[level]
+    return features[row] if row in features else all(features.get(f) for f in older)
+
+
+def target_flags(
+    fp: str, isa: str, user_flags: tuple[str, ...] = (), system: str = platform.system()
+) -> tuple[str, ...]:
+    """Return every flag of a compile, in order; they go after the input file.
+
+    Parameters
+    ----------
+    fp : {"strict", "contract", "fast"}
+        How far floating-point arithmetic may depart from what is written.
+    isa : str
+        A level of ``LEVELS``, or empty.
+    user_flags : tuple of str
+        What ``user_flags`` let through.
+    system : str
+        As ``platform.system()`` names it.
+    """
+    left_out = NOT_ON_DARWIN if system == "Darwin" else ()
+    common = tuple(flag for flag in COMMON_FLAGS if flag not in left_out)
+    march = (f"-march={isa}",) if isa else ()
+    return common + FP_FLAGS[fp] + march + user_flags + LIBRARIES
+
+
+@functools.lru_cache(maxsize=64)
+def host_target(
+    fp: str = "strict", user_flags: tuple[str, ...] = (), isa: str = "auto"
+) -> Target:
+    """Return the target of this process.
+
+    Parameters
+    ----------
+    fp : {"strict", "contract", "fast"}
+        The kernel's own wish.
+    user_flags : tuple of str
+        What ``user_flags`` let through.
+    isa : str
+        "auto" or a level that must not be passed.
+    """
+    level = isa_level(isa)
+    return Target(
+        machine=platform.machine(),
+        system=platform.system(),
+        libc="-".join(part for part in platform.libc_ver() if part) or "unknown",
+        pointer_bits=8 * struct.calcsize("P"),
+        byteorder=sys.byteorder,
+        isa=level,
+        abi=ABI_VERSION,
+        flags=target_flags(fp, level, user_flags),
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def user_flags(text: str) -> tuple[str, ...] | Failure:
+    """Return the flags in the text of ``ME_DSL_JIT_CFLAGS``, or why they are refused.
+
+    Parameters
+    ----------
+    text : str
+        Split as a shell would split it, but never given to a shell.
+    """
+    try:
+        flags = tuple(shlex.split(text))
+    except ValueError as error:
+        return Failure(FailureClass.BAD_FLAGS, f"ME_DSL_JIT_CFLAGS={text!r}: {error}")
+    for flag in flags:
+        for pattern, why in REFUSED:
+            if re.fullmatch(pattern, flag, re.DOTALL):
+                return Failure(
+                    FailureClass.BAD_FLAGS, f"ME_DSL_JIT_CFLAGS: {flag!r} is refused: {why}"
+                )
+    return flags
