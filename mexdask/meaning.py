@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from mexdask.dtypes import BOOL, UINT64
 
-Array = np.ndarray | np.generic
+Array = np.ndarray[Any, Any]  # or a NumPy scalar, which has all that is used here
 INT64_MIN = np.int64(-(2**63))
 INT64_MAX = np.int64(2**63 - 1)
 
@@ -145,7 +146,7 @@ def gamma_of(x: float) -> float:
 
 def lgamma_of(x: float) -> float:
     """Return C's ``lgamma(x)``: infinity at the poles."""
-    if x <= 0 and x == math.floor(x):
+    if x in (math.inf, -math.inf) or (x <= 0 and x == math.floor(x)):
         return math.inf
     try:
         return math.lgamma(x)

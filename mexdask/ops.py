@@ -185,7 +185,7 @@ OPERATORS = (
     row(
         "range_trips",
         meaning.range_trips,
-        {"i": "me_range_trips({0}, {1}, {2})"},
+        {"i": "me_trips({0}, {1}, {2})"},
         "Number of iterations of a range.",
         typing=np.add,
         operands=3,

@@ -1,9 +1,64 @@
-"""The single entry signature of native kernels: its version and its ctypes types."""
+"""The one native entry point: its C text, and the same layout as Python packs it.
+
+``int32_t me_k_<key>(const me_call *)`` returns 0, or 1 + the ordinal of the site that failed. A
+call is one block of 8-byte words: a header, then for ``ndim`` dimensions the block's shape, its
+offset in the whole array and the whole array's shape, then for each array (inputs, then outputs)
+its address and byte strides, then the scalars, each in the low bytes of a word.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import struct
+from collections.abc import Sequence
 
 ABI_VERSION = 1
+MAX_NDIM = 64
 ENTRY_ARGTYPES = [ctypes.c_char_p]
 ENTRY_RESTYPE = ctypes.c_int32
+
+CALL_STRUCT = """\
+typedef struct {
+    i64 ndim;
+    i64 limit;
+    i64 *error;
+    i64 words[];
+} me_call;
+"""
+
+
+class ErrorPlace(ctypes.Structure):
+    """Where native code writes the flat index of the element that failed."""
+
+    _fields_ = [("index", ctypes.c_int64)]
+
+
+def pack_call(
+    shape: tuple[int, ...],
+    offset: tuple[int, ...],
+    whole: tuple[int, ...],
+    limit: int,
+    error: ErrorPlace,
+    operands: Sequence[tuple[int, tuple[int, ...]]],
+    scalars: bytes,
+) -> bytes:
+    """Return the words of one call.
+
+    Parameters
+    ----------
+    shape, offset, whole : tuple of int
+        Of the block, of its first element in the whole array, of the whole array.
+    limit : int
+        The largest number of iterations of one ``while``.
+    error : ErrorPlace
+        Kept alive by the caller until the call has returned.
+    operands : sequence of (address, strides)
+        Input arrays, then outputs; strides in bytes, one for each dimension of the block.
+    scalars : bytes
+        8 bytes for each scalar parameter.
+    """
+    words = [len(shape), limit, ctypes.addressof(error), *shape, *offset, *whole]
+    for address, strides in operands:
+        words.append(address)
+        words.extend(strides)
+    return struct.pack(f"={len(words)}q", *words) + scalars

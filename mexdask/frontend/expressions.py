@@ -181,7 +181,7 @@ class ExpressionLowering:
             case ast.Attribute(_, name):
                 return self.literal(CONSTANTS[name], span_of(node))
             case ast.BinOp(left, operator, right):
-                return self.binary(operator, self.expression(left), self.expression(right), node)
+                return self.binary(operator, *self.operands([left, right]), node)
             case ast.UnaryOp(operator, operand):
                 return self.unary(operator, self.expression(operand), node)
             case ast.BoolOp(operator, values):
@@ -194,6 +194,18 @@ class ExpressionLowering:
                 return self.call(node, func, args)
             case _:
                 raise AssertionError(f"validate let {type(node).__name__} pass")
+
+    def operands(self, nodes: list[ast.expr]) -> list[Value]:
+        """Lower operands; a refused one does not hide complaints about the others."""
+        values = []
+        for node in nodes:
+            try:
+                values.append(self.expression(node))
+            except Abandon:
+                continue
+        if len(values) < len(nodes):
+            raise Abandon
+        return values
 
     def name(self, name: str, span: Span) -> Value:
         """Lower a name: a local, else a constant."""
@@ -398,7 +410,7 @@ class ExpressionLowering:
         """Lower a call of a function of the table, a cast or a choice."""
         name = func.attr if isinstance(func, ast.Attribute) else func.id  # type: ignore[attr-defined]
         bare = isinstance(func, ast.Name)
-        values = [self.expression(n) for n in nodes]
+        values = self.operands(nodes)
         span = span_of(node)
         if name in CASTS:
             return self.cast(CASTS[name] if bare or name != "bool" else BOOL, values[0], span)

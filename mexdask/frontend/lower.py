@@ -334,9 +334,11 @@ class Lowering(ExpressionLowering):
         start, step, trips = self.range_of(node.iter)
         frame = self.enter(node)
         counter = self.temporary(UINT64)
-        number = self.apply("+", start, self.apply("*", step, ir.Cast(counter, INT64)))
-        if isinstance(step, ir.Const) and step.value == 1:
-            number = self.apply("+", start, ir.Cast(counter, INT64))
+        number: ir.Expr = ir.Cast(counter, INT64)
+        if step != ir.Const(1, INT64):
+            number = self.apply("*", step, number)
+        if start != ir.Const(0, INT64):
+            number = self.apply("+", start, number)
         variable = ir.Var(node.target.id, INT64)
         env = {**frame.head, node.target.id: int}
         body = self.loop_body(frame, [ir.Assign(variable, number)], node.body, env)

@@ -310,7 +310,7 @@ class Checker:
 
     def near(self, name: str, known: Iterable[str], otherwise: str) -> str:
         """Return a did-you-mean hint."""
-        close = difflib.get_close_matches(name, sorted(known), n=1)
+        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
         return f"did you mean {close[0]!r}? Otherwise {otherwise}" if close else otherwise
 
     def attribute(self, node: ast.Attribute) -> None:

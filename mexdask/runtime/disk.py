@@ -37,7 +37,7 @@ from mexdask.runtime.root import (
     fd_path,
     log,
     open_own,
-    open_root,
+    open_roots,
     private_directory,
 )
 from mexdask.runtime.sweep import (
@@ -87,8 +87,10 @@ class Store:
                 os.close(fd)
 
     def is_current(self) -> bool:
-        """Tell whether the root's path still leads to the directory that was checked."""
+        """Tell whether the root's path leads to what was checked, and nothing of it is deleted."""
         try:
+            if not all(os.fstat(fd).st_nlink for fd in self._fds):
+                return False
             return os.path.samestat(os.lstat(self.root.path), os.fstat(self.root.fd))
         except OSError:
             return False
@@ -195,9 +197,7 @@ class Store:
         finally:
             os.close(fd)
 
-    def _read(
-        self, name: str, shelf: int, key: CacheKey, compiler: str | None
-    ) -> Artifact | None:
+    def _read(self, name: str, shelf: int, key: CacheKey, compiler: str | None) -> Artifact | None:
         """Return one entry if it is right in every respect; else set it aside."""
         try:
             data, info = read_regular(name, shelf)

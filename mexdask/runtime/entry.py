@@ -165,7 +165,9 @@ def check_segments(image: bytes, own: bytes) -> None:
     kinds = set()
     for place in range(start, start + size * count, size or 1):
         if wide:
-            kind, _, offset, _, _, held, mapped = struct.unpack_from(order + "IIQQQQQ", image, place)
+            kind, _, offset, _, _, held, mapped = struct.unpack_from(
+                order + "IIQQQQQ", image, place
+            )
         else:
             kind, offset, _, _, held, mapped = struct.unpack_from(order + "IIIIII", image, place)
         kinds.add(kind)

@@ -30,26 +30,27 @@ class Root:
 
     path: str
     fd: int
-    private: bool
 
 
-def open_root(tmpdir: str) -> Root | None:
-    """Return the first usable root: the shared one, our own, one for this process; else None."""
+def open_roots(tmpdir: str) -> Iterator[Root]:
+    """Yield usable roots, best first: the shared one, our own, one for this process alone."""
     base = os.path.abspath(tmpdir)
     for name in (NAME, f"{NAME}-{os.geteuid()}"):
         path = os.path.join(base, name)
         try:
-            return Root(path, open_own(path), private=False)
+            root = Root(path, open_own(path))
         except (OSError, ValueError) as error:
-            warn_once(path, f"mexdask does not use the directory {path} for its cache: {error}")
+            warn_once(path, f"mexdask does not use {path} for its cache: {error}")
+        else:
+            yield root
     try:
         path = make_private(base)
-        root = Root(path, open_own(path), private=True)
+        root = Root(path, open_own(path))
     except (OSError, ValueError) as error:
         warn_once(base, f"mexdask has no directory for its cache: {error}")
-        return None
+        return
     atexit.register(remove_private, path, os.getpid())
-    return root
+    yield root
 
 
 def open_own(path: str, dir_fd: int | None = None) -> int:
@@ -63,23 +64,27 @@ def open_own(path: str, dir_fd: int | None = None) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(path, flags, dir_fd=dir_fd)
         try:
-            info = os.fstat(fd)
-            if info.st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, "it belongs to another user")
-            if not info.st_mode & 0o022:
-                tighten(fd, info.st_mode)
-                return os.dup(fd)
-            set_aside(path, dir_fd)
-        finally:
+            if check_own(fd):
+                return fd
+        except OSError:
             os.close(fd)
+            raise
+        os.close(fd)
+        set_aside(path, dir_fd)
     raise PermissionError(errno.EPERM, "others can write it")
 
 
-def tighten(fd: int, mode: int) -> None:
-    """Make a directory ours alone; one that others may only read serves as well."""
-    if stat.S_IMODE(mode) != 0o700:
-        with suppress(OSError):
+def check_own(fd: int) -> bool:
+    """Tell whether nobody else can write an open directory; raise if it is somebody else's."""
+    info = os.fstat(fd)
+    if info.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+    if info.st_mode & 0o022:
+        return False
+    if stat.S_IMODE(info.st_mode) != 0o700:
+        with suppress(OSError):  # on a read-only disk; that others may read does no harm
             os.fchmod(fd, 0o700)
+    return True
 
 
 def set_aside(path: str, dir_fd: int | None) -> None:
@@ -92,7 +97,7 @@ def set_aside(path: str, dir_fd: int | None) -> None:
 def make_private(*bases: str) -> str:
     """Return a new directory of our own below the first place that takes one."""
     reason: OSError | ValueError = FileNotFoundError(errno.ENOENT, "no place for temporary files")
-    for base in (*bases, "/dev/shm", "/tmp", "/var/tmp"):
+    for base in (*bases, "/tmp", "/var/tmp", "/dev/shm"):
         try:
             return tempfile.mkdtemp(prefix=f"{NAME}-", dir=base)
         except (OSError, ValueError) as error:

@@ -104,7 +104,9 @@ class Target:
 def cpu_features() -> Mapping[str, bool]:
     """Return NumPy's table of CPU features (from CPUID, so right under emulation), or nothing."""
     try:
-        from numpy._core._multiarray_umath import __cpu_features__
+        from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
+            __cpu_features__,
+        )
     except ImportError:
         return {}
     return dict(__cpu_features__)
@@ -162,9 +164,7 @@ def target_flags(
 
 
 @functools.lru_cache(maxsize=64)
-def host_target(
-    fp: str = "strict", user_flags: tuple[str, ...] = (), isa: str = "auto"
-) -> Target:
+def host_target(fp: str = "strict", user_flags: tuple[str, ...] = (), isa: str = "auto") -> Target:
     """Return the target of this process.
 
     Parameters

@@ -1,0 +1,95 @@
+"""Which variables are read after a point of structured IR, whatever path is taken from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from mexdask import ir
+
+Vars = frozenset[ir.Var]
+NONE: Vars = frozenset()
+
+
+def reads(node: ir.Expr) -> Iterator[ir.Var]:
+    """Yield the variables that an expression reads."""
+    stack: list[ir.Expr] = [node]
+    while stack:
+        match stack.pop():
+            case ir.Var() as variable:
+                yield variable
+            case ir.Cast(arg, _):
+                stack.append(arg)
+            case ir.Apply(_, args, _):
+                stack.extend(args)
+            case ir.Select(cond, yes, no, _):
+                stack.extend((cond, yes, no))
+            case ir.Const() | ir.IterationLimit():
+                continue
+
+
+class Liveness:
+    """Backward analysis with a memory, so that nested loops stay cheap."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, Vars], Vars] = {}
+        self.nodes: list[ir.Stmt] = []
+
+    def before(self, body: tuple[ir.Stmt, ...], after: Vars, at_break: Vars, at_continue: Vars) -> Vars:
+        """Return what is read from the start of the statements on."""
+        return self.suffixes(body, after, at_break, at_continue)[0]
+
+    def suffixes(
+        self, body: tuple[ir.Stmt, ...], after: Vars, at_break: Vars, at_continue: Vars
+    ) -> list[Vars]:
+        """Return what is read from before each statement on, and from after the last."""
+        lives = [after]
+        for node in reversed(body):
+            lives.append(self.before_statement(node, lives[-1], at_break, at_continue))
+        return lives[::-1]
+
+    def before_statement(self, node: ir.Stmt, after: Vars, at_break: Vars, at_continue: Vars) -> Vars:
+        """Return what is read from before one statement on."""
+        match node:
+            case ir.Assign(target, value):
+                return (after - {target}).union(reads(value))
+            case ir.If(cond, then, orelse):
+                arms = (self.before(arm, after, at_break, at_continue) for arm in (then, orelse))
+                return frozenset(reads(cond)).union(*arms)
+            case ir.For(counter, _, _):
+                return self.loop_head(node, after) - {counter}
+            case ir.While():
+                return self.loop_head(node, after)
+            case ir.Break():
+                return at_break
+            case ir.Continue():
+                return at_continue
+            case ir.Return(values):
+                return frozenset(v for value in values for v in reads(value))
+            case ir.Check(failed, _):
+                return after.union(reads(failed))
+            case _:
+                assert_never(node)
+
+    def loop_head(self, node: ir.For | ir.While, after: Vars) -> Vars:
+        """Return what is read from the head of a loop on, its own later iterations included."""
+        key = (id(node), after)
+        if key not in self.known:
+            head = after
+            while (wider := head | self.once_around(node, after, head)) != head:
+                head = wider
+            self.known[key] = head
+            self.nodes.append(node)  # keeps the id from being given to another node
+        return self.known[key]
+
+    def once_around(self, node: ir.For | ir.While, after: Vars, head: Vars) -> Vars:
+        """Return what one iteration reads, if ``head`` is read from the next one on."""
+        if isinstance(node, ir.For):
+            body = self.before(node.body, head, after, head)
+            return body.union(reads(node.trips), (node.counter,))
+        return self.before(node.head, self.after_head(node, after, head), after, head)
+
+    def after_head(self, node: ir.While, after: Vars, head: Vars) -> Vars:
+        """Return what is read once the head's statements have run."""
+        body = self.before(node.body, head, after, head)
+        return body.union(reads(node.cond), after)

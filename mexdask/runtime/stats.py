@@ -1,0 +1,117 @@
+"""What happened in this process: counters by kernel, failures by class, the cache, the last error.
+
+A chunk may take 5 µs, so that a recorder is one lock and two additions.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Literal
+
+from mexdask.runtime.disk import cache_info
+from mexdask.runtime.failure import Failure
+
+Counter = Literal["native", "interpreted", "compiled", "memory_hits", "disk_hits", "negative_hits"]
+COUNTERS: tuple[Counter, ...] = (
+    "native",
+    "interpreted",
+    "compiled",
+    "memory_hits",
+    "disk_hits",
+    "negative_hits",
+)
+SECONDS = {
+    "native": "native_seconds",
+    "interpreted": "interpreted_seconds",
+    "compiled": "compile_seconds",
+}
+LONGEST_ERROR = 16 << 10
+MOST_KERNELS = 4096
+OTHERS = "(other kernels)"
+
+_lock = threading.Lock()
+_kernels: dict[str, dict[str, float]] = {}
+_failures: dict[str, int] = {}
+_last_error: str | None = None
+
+
+def count(kernel: str, counter: Counter, n: int = 1, seconds: float = 0.0) -> None:
+    """Add to one counter of a kernel, and to the time that goes with it.
+
+    Parameters
+    ----------
+    kernel : str
+        The kernel's name.
+    counter : str
+        One of ``COUNTERS``.
+    n : int
+        How many.
+    seconds : float
+        For native, interpreted and compiled: how long they took together.
+    """
+    with _lock:
+        row = _kernels.get(kernel)
+        if row is None:
+            row = new_row(kernel)
+        row[counter] += n
+        if seconds:
+            row[SECONDS[counter]] += seconds
+
+
+def add_seconds(kernel: str, counter: Counter, seconds: float) -> None:
+    """Add to the time of native, interpreted or compiled without counting one more."""
+    count(kernel, counter, 0, seconds)
+
+
+def count_failure(failure: Failure) -> bool:
+    """Count a failure by class and keep its text; tell whether it is the first of its class."""
+    global _last_error
+    with _lock:
+        before = _failures.get(failure.kind.value, 0)
+        _failures[failure.kind.value] = before + 1
+        _last_error = f"{failure.kind.value}: {failure.message}"[:LONGEST_ERROR]
+    return before == 0
+
+
+def snapshot() -> dict[str, object]:
+    """Return all counters as a plain dict, fit for JSON."""
+    with _lock:
+        kernels = {name: dict(row) for name, row in _kernels.items()}
+        failures, last_error = dict(_failures), _last_error
+    fields = (*COUNTERS, *SECONDS.values())
+    totals: dict[str, object] = {f: sum(row[f] for row in kernels.values()) for f in fields}
+    return totals | {
+        "failures": failures,
+        "kernels": kernels,
+        "cache": cache_info(),
+        "last_error": last_error,
+    }
+
+
+def reset() -> None:
+    """Set every counter to nothing."""
+    global _last_error
+    with _lock:
+        _kernels.clear()
+        _failures.clear()
+        _last_error = None
+
+
+def new_row(kernel: str) -> dict[str, float]:
+    """Return the counters of a kernel not seen yet; past a bound, those of all others."""
+    name = kernel if len(_kernels) < MOST_KERNELS else OTHERS
+    return _kernels.setdefault(
+        name, dict.fromkeys(COUNTERS, 0) | dict.fromkeys(SECONDS.values(), 0.0)
+    )
+
+
+def _after_fork() -> None:
+    """Let a forked child count for itself: its parent reports what was before."""
+    global _lock
+    _lock = threading.Lock()
+    reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
