@@ -6,6 +6,7 @@ which serve the IR's own text alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -196,6 +197,62 @@ class Program:
     def result(self) -> Function:
         """Return the stage whose results are the kernel's."""
         return self.stages[-1]
+
+
+def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Yield every statement in order of appearance, nested ones after the one that holds them."""
+    for node in body:
+        yield node
+        match node:
+            case If(_, then, orelse):
+                yield from walk(then)
+                yield from walk(orelse)
+            case For(_, _, inner):
+                yield from walk(inner)
+            case While(head, _, inner):
+                yield from walk(head)
+                yield from walk(inner)
+
+
+def expressions(node: Stmt) -> tuple[Expr, ...]:
+    """Return the expressions of one statement, without those of the statements inside it."""
+    match node:
+        case Assign(_, value):
+            return (value,)
+        case If(cond, _, _) | While(_, cond, _):
+            return (cond,)
+        case For(_, trips, _):
+            return (trips,)
+        case Return(values):
+            return values
+        case Check(failed, _):
+            return (failed,)
+        case _:
+            return ()
+
+
+def parts(node: Expr) -> Iterator[Expr]:
+    """Yield an expression and every expression inside it."""
+    stack = [node]
+    while stack:
+        inner = stack.pop()
+        yield inner
+        match inner:
+            case Cast(arg, _):
+                stack.append(arg)
+            case Apply(_, args, _):
+                stack.extend(args)
+            case Select(cond, yes, no, _):
+                stack.extend((cond, yes, no))
+
+
+def computed_dtypes(function: Function) -> tuple[np.dtype, ...]:
+    """Return every dtype that a function takes, gives or passes through."""
+    found = dict.fromkeys(function.dtypes)
+    for statement in walk(function.body):
+        for expression in expressions(statement):
+            found.update((part.dtype, None) for part in parts(expression))
+    return tuple(found)
 
 
 # The masked form, made by ``backend.predicate`` from the structured one: control flow as lane masks.

@@ -41,8 +41,6 @@ class ProcessSettings:
 
     Parameters
     ----------
-    enabled : bool
-        False under ``ME_DSL_JIT=0``: no compiler is looked for, no cache is opened.
     compiler : str
         The text of ``CC``; empty to look for cc, gcc and clang.
     cflags : str
@@ -55,7 +53,6 @@ class ProcessSettings:
         Seconds that one run of the compiler may take.
     """
 
-    enabled: bool = True
     compiler: str = ""
     cflags: str = ""
     path: str = os.defpath
@@ -63,10 +60,14 @@ class ProcessSettings:
     compile_timeout: float = 30.0
 
 
+def is_enabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether this process may run native code at all (``ME_DSL_JIT=0`` says no)."""
+    return environ.get("ME_DSL_JIT", "1").strip().lower() not in ("0", "off", "false", "no")
+
+
 def process_settings(environ: Mapping[str, str] = os.environ) -> ProcessSettings:
     """Return this process's own settings as its environment says now."""
     return ProcessSettings(
-        enabled=environ.get("ME_DSL_JIT", "1").strip().lower() not in ("0", "off", "false", "no"),
         compiler=environ.get("CC", "").strip(),
         cflags=environ.get("ME_DSL_JIT_CFLAGS", "").strip(),
         path=environ.get("PATH", os.defpath),

@@ -70,29 +70,11 @@ def element(function: ir.Function) -> str:
 def variable_names(function: ir.Function) -> dict[ir.Var, str]:
     """Return a C name for each parameter and local, numbered in order of appearance."""
     found = dict.fromkeys(p.var for p in function.params)
-    found.update(dict.fromkeys(assigned(function.body)))
-    return {variable: f"v{n}" for n, variable in enumerate(found)}
-
-
-def assigned(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Var]:
-    """Yield the variables that statements assign."""
-    for node in body:
+    for node in ir.walk(function.body):
         match node:
-            case ir.Assign(target, _):
-                yield target
-            case ir.If(_, then, orelse):
-                yield from assigned(then)
-                yield from assigned(orelse)
-            case ir.For(counter, _, inner):
-                yield counter
-                yield from assigned(inner)
-            case ir.While(head, _, inner):
-                yield from assigned(head)
-                yield from assigned(inner)
-            case ir.Break() | ir.Continue() | ir.Return() | ir.Check():
-                continue
-            case _:
-                assert_never(node)
+            case ir.Assign(target, _) | ir.For(target, _, _):
+                found[target] = None
+    return {variable: f"v{n}" for n, variable in enumerate(found)}
 
 
 def statements(body: tuple[ir.Stmt, ...], names: Names, indent: str) -> Iterator[str]:

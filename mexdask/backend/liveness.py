@@ -12,20 +12,8 @@ NONE: Vars = frozenset()
 
 
 def reads(node: ir.Expr) -> Iterator[ir.Var]:
-    """Yield the variables that an expression reads."""
-    stack: list[ir.Expr] = [node]
-    while stack:
-        match stack.pop():
-            case ir.Var() as variable:
-                yield variable
-            case ir.Cast(arg, _):
-                stack.append(arg)
-            case ir.Apply(_, args, _):
-                stack.extend(args)
-            case ir.Select(cond, yes, no, _):
-                stack.extend((cond, yes, no))
-            case ir.Const() | ir.IterationLimit():
-                continue
+    """Return the variables that an expression reads."""
+    return (part for part in ir.parts(node) if isinstance(part, ir.Var))
 
 
 class Liveness:

@@ -55,7 +55,7 @@ def source_of_text(text: str, name: str = "kernel") -> SourceText:
     return SourceText(textwrap.dedent(lines).rstrip(), name)
 
 
-def source_of_function(function: types.FunctionType) -> SourceText:
+def source_of_function(function: Any) -> SourceText:
     """Return the source of a Python function, with the comments (pragmas) right above it.
 
     Raises

@@ -53,7 +53,10 @@ from mexdask.runtime.sweep import (
 
 SWEEP_ONE_IN = 64
 TOUCH_AFTER = 86400.0
-READ_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+# Windows lacks these; nothing is opened there, but the module must import.
+SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+READ_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | SAFELY
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
 # These say that the entry is bad; any other error is trouble of this process or of the disk.
 THE_ENTRY = (errno.ELOOP, errno.EMLINK, errno.EACCES, errno.EPERM, errno.ENXIO)
 
@@ -75,6 +78,10 @@ class Store:
         self._locks = self._own("l", self._version)
         self._staging = self._own("t", self._version)
         self._bad = self._own("q", self._version)
+        with suppress(OSError):  # so that backups pass the cache by
+            fd = os.open("CACHEDIR.TAG", NEW_FILE, 0o600, dir_fd=root.fd)
+            with open(fd, "wb") as file:
+                file.write(b"Signature: 8a477f597d28d172789f06886806bc55\n")
 
     def _own(self, name: str, dir_fd: int) -> int:
         """Open a directory of the layout and remember to close it."""
@@ -123,9 +130,8 @@ class Store:
     def publish(self, key: CacheKey, artifact: Artifact) -> bool:
         """Put an entry where others find it, whole or not at all; tell whether that worked."""
         temporary = staging_name()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(temporary, flags, 0o600, dir_fd=self._staging)
+            fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=self._staging)
             try:
                 with open(fd, "wb") as file:
                     file.write(pack(artifact))
@@ -189,7 +195,7 @@ class Store:
     @contextmanager
     def _shelf(self, key: CacheKey) -> Iterator[int]:
         """Open the directory that holds a key's entries."""
-        fd = os.open(key.digest[:2], READ_DIRECTORY | os.O_CLOEXEC, dir_fd=self._entries)
+        fd = os.open(key.digest[:2], READ_DIRECTORY, dir_fd=self._entries)
         try:
             if not check_own(fd):
                 raise PermissionError(errno.EPERM, "others can write the directory")

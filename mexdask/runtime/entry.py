@@ -160,16 +160,15 @@ def check_segments(image: bytes, own: bytes) -> None:
     kind, machine = struct.unpack_from(order + "HH", image, 16)
     if kind != ET_DYN or (own and image[18:20] != own[18:20]):
         raise Rejected(f"not a shared object of this machine (type {kind}, machine {machine})")
-    start = struct.unpack_from(order + ("Q" if wide else "I"), image, 32 if wide else 28)[0]
+    place, layout = (32, "Q") if wide else (28, "I")
+    (start,) = struct.unpack_from(order + layout, image, place)
     size, count = struct.unpack_from(order + "HH", image, 54 if wide else 42)
+    header = struct.Struct(order + ("I4xQ16xQQ" if wide else "II8xII"))
+    if size < header.size or start + size * count > len(image):
+        raise Rejected("the table of segments is not in the file")
     kinds = set()
-    for place in range(start, start + size * count, size or 1):
-        if wide:
-            kind, _, offset, _, _, held, mapped = struct.unpack_from(
-                order + "IIQQQQQ", image, place
-            )
-        else:
-            kind, offset, _, _, held, mapped = struct.unpack_from(order + "IIIIII", image, place)
+    for place in range(start, start + size * count, size):
+        kind, offset, held, mapped = header.unpack_from(image, place)
         kinds.add(kind)
         if kind in (PT_LOAD, PT_DYNAMIC) and (offset + held > len(image) or held > mapped):
             raise Rejected("a segment reaches past the end of the file")

@@ -93,6 +93,13 @@ class KernelCache:
             return failure, Outcome.NEGATIVE
         return self._build_once(key_digest, build, scope)
 
+    def known(self, key_digest: str) -> Entry | None:
+        """Return what is remembered of a key, without building it."""
+        if (found := self._loaded.get(key_digest)) is not None:
+            return found[0]
+        old = self._failed.get(key_digest)
+        return old.failure if old is not None and self._clock() < old.until else None
+
     def clear(self) -> None:
         """Forget everything; kernels in use stay loaded."""
         with self._mutex:

@@ -34,8 +34,8 @@ NO_SPACE = re.compile(
 NO_MEMORY = re.compile(r"\bKilled\b|[Oo]ut of memory|memory exhausted|Cannot allocate memory")
 BROKEN = re.compile("internal compiler error|PLEASE submit a bug report")
 
-Mark = tuple[str, int, int, int]
-"""A file's real path, inode, size and time of change: cheap to look at, hard to keep by chance."""
+Mark = tuple[str, int, int, int, int]
+"""A file's real path, size, times of modification and of change, inode; cheap to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def mark(path: str) -> Mark | None:
         info = os.stat(real)
     except (OSError, ValueError):
         return None
-    return real, info.st_ino, info.st_size, info.st_mtime_ns
+    return real, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
 
 
 def probe(
@@ -173,7 +173,7 @@ def probe(
     cc1 = re.findall(r'^ "?(/[^"\s]+)', command)
     files = [argv[0], *cc1, *(shutil.which(p.text.strip(), path=path) or "" for p in programs)]
     marks = tuple(map(mark, files))
-    stable = [m and (m[0], m[2], m[3]) for m in marks]
+    stable = [m and m[:3] for m in marks]  # what containers of one image have in common
     command = TEMPORARY.sub("", command)
     # Neither PATH nor the spelling of the program: processes that differ in them share entries.
     seen = [argv[1:], flags, stable, small_digest(argv[0]), version, command]

@@ -1,0 +1,91 @@
+"""What a kernel costs before and beside its work: the first call, a warm start, each call.
+
+First calls are timed in fresh processes, after everything has been imported: once with an empty
+cache directory, once more with what the first process left there, once on the interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+import mexdask
+from harness import (
+    compare,
+    option_parser,
+    print_comparison,
+    print_figure,
+    print_header,
+    summary,
+    write_json,
+)
+
+FIRST_CALL = """
+import time
+import dask.array
+import numpy as np
+import mexdask
+
+mexdask.apply, mexdask.kernel
+a = np.linspace(0.0, 1.0, 1000)
+start = time.perf_counter()
+result = mexdask.apply("sqrt(a * a + b * b)", a, a)
+seconds = time.perf_counter() - start
+assert np.array_equal(result, np.sqrt(a * a + a * a))
+print(seconds)
+"""
+
+
+def first_call(tmpdir: str, jit: str = "1") -> float:
+    """Return the seconds of a small kernel's first call in a fresh process."""
+    environ = os.environ | {"TMPDIR": tmpdir, "ME_DSL_JIT": jit}
+    command = [sys.executable, "-W", "ignore", "-c", FIRST_CALL]
+    done = subprocess.run(
+        command, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=300
+    )
+    return float(done.stdout)
+
+
+def first_calls(rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of first calls; each round has a new and empty cache directory."""
+    times: dict[str, list[float]] = {"empty cache": [], "from disk": [], "interpreter": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(prefix="mexdask-bench-") as tmpdir:
+            times["empty cache"].append(first_call(tmpdir))
+            times["from disk"].append(first_call(tmpdir))
+            times["interpreter"].append(first_call(tmpdir, jit="0"))
+    return times
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure first calls and the overhead of a call on one element."""
+    parser = option_parser(__doc__.splitlines()[0], rounds=9)
+    parser.add_argument("--number", type=int, default=2000, help="calls per timing of the overhead")
+    options = parser.parse_args(argv)
+    print_header("Latency")
+
+    starts = summary("first call of a small kernel, imports done", first_calls(options.rounds))
+    print_comparison(starts)
+    print_figure("empty cache", starts.seconds["empty cache"] * 1e3, " ms", "at most 100")
+
+    one = np.ones(1)
+    add = mexdask.kernel("a + b")
+    engine = mexdask.explain(add, one, one).engine
+    calls = compare(
+        "a call on a 1-element array",
+        {"np.add": lambda: np.add(one, one), engine: lambda: add(one, one)},
+        options.rounds,
+        number=options.number,
+    )
+    overhead = calls.seconds[engine] - calls.seconds["np.add"]
+    print_figure(f"overhead of the {engine} call over np.add", overhead * 1e6, " µs", "at most 15")
+    write_json(options.json, [starts, calls])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,395 @@
+"""The public calls: apply, kernel, explain; what they do depends on the kind of array given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mexdask import chunk
+from mexdask.arguments import Argument, bind, checked_dtype, is_dask_array
+from mexdask.blockkernel import BlockKernel, interned
+from mexdask.chunk import Place
+from mexdask.errors import ArgumentError, SourceText
+from mexdask.explanation import Explanation, explain_native
+from mexdask.frontend.freenames import check_free_names
+from mexdask.frontend.parse import FUNCTION_NAMES, Parsed, parse, source_of_function, source_of_text
+from mexdask.frontend.scalar import scalar_function
+from mexdask.ops import CONSTANTS
+from mexdask.settings import KernelSettings, kernel_settings
+from mexdask.specialise import Specialisation, parsed_kernel, specialise
+
+ALIGN_MODES = ("rechunk", "error")
+SHADOWABLE = {*CONSTANTS, *FUNCTION_NAMES}
+
+
+class Kernel:
+    """A kernel that has been parsed and found to be in the language.
+
+    Call it like `apply`, without the source. Two kernels of the same text are equal; pickling takes
+    the text along, never compiled code.
+
+    Parameters
+    ----------
+    source : SourceText
+        The kernel's text.
+    function : function, optional
+        The Python function that it was made from.
+
+    Raises
+    ------
+    KernelSyntaxError
+        If the text is not in the kernel language.
+
+    Examples
+    --------
+    >>> import mexdask, numpy as np
+    >>> k = mexdask.kernel("sqrt(u**2 + v**2)")
+    >>> k.parameters
+    ('u', 'v')
+    >>> k(np.array([3.0, 5.0]), np.array([4.0, 12.0]))
+    array([ 5., 13.])
+    """
+
+    def __init__(self, source: SourceText, function: Callable[..., Any] | None = None):
+        self._source = source
+        self._parsed = parsed_kernel(source)
+        self._function = function
+        if function is not None:
+            functools.update_wrapper(self, function)
+
+    @property
+    def source(self) -> str:
+        """The kernel's text."""
+        return self._source.text
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the parameters, in order."""
+        return self._parsed.parameters
+
+    @functools.cached_property
+    def py_func(self) -> Callable[..., Any]:
+        """The kernel as a plain Python function of scalars, for a debugger.
+
+        The function that was decorated, else the validated source run over NumPy scalars.
+        """
+        return self._function or scalar_function(self._parsed)
+
+    def __call__(
+        self,
+        /,
+        *arrays: Any,
+        jit: str | None = None,
+        dtype: Any = None,
+        align: str = "rechunk",
+        params: Mapping[str, Any] | None = None,
+        **named: Any,
+    ) -> Any:
+        """Run the kernel as `apply` does."""
+        call = Call.of(self, arrays, {**named, **checked_params(params, named)}, jit, dtype, align)
+        return call.run()
+
+    def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
+        s = self._source
+        return restored, (s.text, s.name, s.origin, s.first_line)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Kernel) and self._source == other._source
+
+    def __hash__(self) -> int:
+        return hash(self._source)
+
+    def __repr__(self) -> str:
+        return f"<mexdask kernel {self._parsed.source.name}({', '.join(self.parameters)})>"
+
+    def __dask_tokenize__(self) -> tuple[str, str, str]:
+        return "mexdask.Kernel", self._source.text, self._source.name
+
+
+def restored(text: str, name: str, origin: str, first_line: int) -> Kernel:
+    """Return a kernel from what its pickle holds."""
+    return Kernel(SourceText(text, name, origin, first_line))
+
+
+Source = str | Kernel | Callable[..., Any]
+
+
+def kernel(source: Source, /) -> Kernel:
+    """Make a kernel of source text, an expression or a Python function; also a decorator.
+
+    Parameters
+    ----------
+    source : str or function or Kernel
+        One ``def`` in the kernel language, one expression, or a Python function whose source can
+        be read.
+
+    Returns
+    -------
+    Kernel
+        Callable like `apply`; ``py_func`` is the plain function.
+
+    Raises
+    ------
+    KernelSyntaxError
+        With every complaint, if the text is outside the language.
+    ArgumentError
+        If the object is no function, or its source cannot be read.
+
+    Examples
+    --------
+    >>> import mexdask, numpy as np
+    >>> k = mexdask.kernel('''
+    ... def steps(n):
+    ...     count = 0
+    ...     while n > 1:
+    ...         n = n // 2 if n % 2 == 0 else 3 * n + 1
+    ...         count += 1
+    ...     return count
+    ... ''')
+    >>> k(np.array([1, 6, 27]))
+    array([  0,   8, 111])
+    """
+    if isinstance(source, Kernel):
+        return source
+    if isinstance(source, str):
+        return kernel_of_text(source)
+    return kernel_of_function(source)
+
+
+@functools.lru_cache(maxsize=1024)
+def kernel_of_text(text: str) -> Kernel:
+    """Return the kernel of a text, parsed once."""
+    return Kernel(source_of_text(text))
+
+
+def kernel_of_function(function: Any) -> Kernel:
+    """Return the kernel of a Python function, which must mean the same here as it does there."""
+    source = source_of_function(function)
+    check_free_names(function, parse(source))
+    return Kernel(source, function)
+
+
+def apply(
+    src: Source,
+    /,
+    *arrays: Any,
+    jit: str | None = None,
+    dtype: Any = None,
+    align: str = "rechunk",
+    params: Mapping[str, Any] | None = None,
+    **named: Any,
+) -> Any:
+    """Run a kernel for each element of its array arguments.
+
+    Parameters
+    ----------
+    src : str or function or Kernel
+        The kernel: source text, an expression, a Python function or a `Kernel`.
+    *arrays : array_like
+        Dask arrays, NumPy arrays and scalars, by position; they broadcast as NumPy's do. Python
+        scalars are weak, NumPy scalars strong.
+    jit : {"auto", "off", "require"}, optional
+        Native code if it can be had, never, or an error where it cannot; by default what
+        ``mexdask.jit`` says in Dask's configuration.
+    dtype : dtype_like, optional
+        What the result is cast to.
+    align : {"rechunk", "error"}, optional
+        What happens to Dask arrays whose chunks do not fit together.
+    params : mapping, optional
+        Further arguments by name, for parameters that are called like an option.
+    **named : array_like
+        Arguments by name.
+
+    Returns
+    -------
+    dask.array.Array or numpy.ndarray or numpy.generic
+        Lazy if an argument is a Dask array, else computed at once; a NumPy scalar where every
+        argument is 0-d.
+
+    Raises
+    ------
+    KernelSyntaxError, KernelTypeError
+        If the kernel is outside the language, or does not fit the arguments' dtypes.
+    ArgumentError
+        If the arguments do not fit the parameters or each other.
+    KernelRuntimeError
+        At computation, if an element makes the kernel fail.
+    JITUnavailableError
+        At computation, under ``jit="require"``, where there is no native code.
+
+    Examples
+    --------
+    >>> import dask.array as da, mexdask
+    >>> x = da.arange(6, chunks=3)
+    >>> mexdask.apply("x * x if x % 2 else -x", x).compute()
+    array([ 0,  1, -2,  9, -4, 25])
+    """
+    given = {**named, **checked_params(params, named)}
+    return Call.of(kernel(src), arrays, given, jit, dtype, align).run()
+
+
+def explain(
+    src: Source,
+    /,
+    *arrays: Any,
+    jit: str | None = None,
+    dtype: Any = None,
+    align: str = "rechunk",
+    params: Mapping[str, Any] | None = None,
+    **named: Any,
+) -> Explanation:
+    """Say how `apply` would run the same call: engine, reason, dtypes, IR, C, cache key.
+
+    For NumPy arguments it compiles what `apply` would compile, and no more. For Dask arguments it
+    compiles nothing: the engine is a prediction from what this process knows.
+
+    Parameters
+    ----------
+    src, *arrays, jit, dtype, align, params, **named
+        As for `apply`.
+
+    Returns
+    -------
+    Explanation
+        Print it to read it.
+
+    Examples
+    --------
+    >>> import mexdask, numpy as np
+    >>> mexdask.explain("x / 2", np.arange(3, dtype="int32")).signature
+    '(x: int32[]) -> float64'
+    """
+    given = {**named, **checked_params(params, named)}
+    return Call.of(kernel(src), arrays, given, jit, dtype, align).explain()
+
+
+def checked_params(params: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``params``, which must not repeat a keyword."""
+    for name in params or ():
+        if name in named:
+            raise ArgumentError(f"{name!r} is given both in params and by keyword")
+    return params or {}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of `apply`, checked; nothing has run, no graph has been built."""
+
+    parsed: Parsed
+    given: tuple[str, ...]
+    arguments: list[Argument]
+    specialisation: Specialisation
+    shape: tuple[int, ...]
+    result: str
+    align: str
+    settings: KernelSettings
+
+    @classmethod
+    def of(
+        cls,
+        k: Kernel,
+        arrays: Sequence[Any],
+        named: Mapping[str, Any],
+        jit: str | None,
+        dtype: Any,
+        align: str,
+    ) -> Call:
+        """Check everything that can be wrong with a call."""
+        parsed, given = k._parsed, ()
+        if align not in ALIGN_MODES:
+            raise ArgumentError(f"align={align!r} is not one of {', '.join(ALIGN_MODES)}")
+        if parsed.is_expression and (shadowing := SHADOWABLE.intersection(named)):
+            given = tuple(sorted(shadowing))
+            parsed = parsed_kernel(k._source, frozenset(given))
+        arguments = bind(parsed, arrays, named)
+        result = "" if dtype is None else result_name(dtype)
+        signature = tuple([a.type_text for a in arguments])
+        special = specialise(k._source, frozenset(given), signature, result)
+        shape = broadcast_shape([a for a in arguments if a.is_array])
+        return cls(parsed, given, arguments, special, shape, result, align, kernel_settings(jit))
+
+    @property
+    def is_lazy(self) -> bool:
+        """Tell whether an argument is a Dask array."""
+        return any(is_dask_array(a.value) for a in self.arguments if a.is_array)
+
+    def block_kernel(self) -> BlockKernel:
+        """Return what travels to the workers."""
+        source = self.parsed.source
+        patterns = tuple(pattern(a) for a in self.arguments)
+        signature = tuple(a.type_text for a in self.arguments)
+        fields = (source.text, source.name, source.origin, source.first_line, self.given)
+        s = self.settings
+        return interned(*fields, signature, patterns, self.result, s.jit, s.while_max_iters)
+
+    def values(self) -> list[Any]:
+        """Return the arguments as arrays of their parameters' dtypes, scalars as 0-d arrays."""
+        params = self.specialisation.function.params
+        return [
+            a.value if a.is_array else np.asarray(a.value, p.var.dtype)
+            for a, p in zip(self.arguments, params, strict=True)
+        ]
+
+    def run(self) -> Any:
+        """Compute at once, or return the lazy result."""
+        if self.is_lazy:
+            from mexdask import array
+
+            aligned = array.align(self.arguments, self.align)
+            return array.apply_blockwise(self.block_kernel(), self.arguments, aligned)
+        place = Place((0,) * len(self.shape), self.shape, self.shape)
+        out = chunk.run(self.specialisation, self.values(), self.shape, place, self.settings)
+        return out if self.shape else out[()]
+
+    def explain(self) -> Explanation:
+        """Return how the call would run."""
+        rechunked = {}
+        if self.is_lazy:
+            from mexdask import array
+
+            rechunked = array.align(self.arguments, self.align).rechunked
+        return explain_native(
+            self.specialisation, self.settings, predicted=self.is_lazy, rechunked=rechunked
+        )
+
+
+def result_name(dtype: Any) -> str:
+    """Return the name of the dtype that a result is cast to."""
+    try:
+        return checked_dtype("dtype", np.dtype(dtype)).name
+    except TypeError:
+        raise ArgumentError(f"dtype={dtype!r} is not a dtype") from None
+
+
+def pattern(argument: Argument) -> str:
+    """Return one letter per dimension: "1" where an array has length 1, else "n"."""
+    if not argument.is_array:
+        return ""
+    return "".join("1" if n == 1 else "n" for n in argument.value.shape)
+
+
+def broadcast_shape(arrays: Sequence[Argument]) -> tuple[int, ...]:
+    """Return the shape of the result; sizes that Dask does not know yet are nan.
+
+    Raises
+    ------
+    ArgumentError
+        If the arrays do not broadcast.
+    """
+    shapes = [a.value.shape for a in arrays]
+    if len(shapes) == 1 or all(s == shapes[0] for s in shapes[1:]):
+        return shapes[0] if shapes else ()
+    ndim = max(map(len, shapes))
+    result = []
+    for axis in range(-ndim, 0):
+        sizes = {s[axis] for s in shapes if len(s) >= -axis and s[axis] != 1}
+        known = {n for n in sizes if n == n}
+        if len(known) > 1:
+            listed = ", ".join(f"{a.name} {a.value.shape}" for a in arrays)
+            raise ArgumentError(f"the arguments do not broadcast against each other: {listed}")
+        result.append(next(iter(sizes), 1) if len(known) == len(sizes) else float("nan"))
+    return tuple(result)

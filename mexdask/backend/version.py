@@ -1,0 +1,22 @@
+"""The version of the code generators: a digest of their own sources, which nobody can forget to raise."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from importlib import resources
+
+GENERATOR_SOURCES = (
+    "ir.py", "irtext.py", "ops.py", "dtypes.py", "backend/cabi.py", "backend/cexpr.py",
+    "backend/cprelude.py", "backend/cscalar.py",
+)  # fmt: skip
+
+
+@functools.cache
+def generator_version() -> str:
+    """Return the digest of everything that decides which C a function becomes."""
+    package = resources.files("mexdask")
+    digest = hashlib.sha256()
+    for name in GENERATOR_SOURCES:
+        digest.update(package.joinpath(name).read_bytes())
+    return digest.hexdigest()

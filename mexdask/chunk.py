@@ -1,0 +1,192 @@
+"""One chunk through one engine: slabs, addresses and strides in, an array or a placed error out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mexdask import ir, meaning
+from mexdask.backend.cabi import ErrorPlace, pack_call
+from mexdask.errors import Diagnostic, KernelRuntimeError
+from mexdask.runtime import stats
+from mexdask.runtime.dispatch import obtain
+from mexdask.runtime.load import LoadedKernel
+from mexdask.settings import KernelSettings
+from mexdask.specialise import Specialisation
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+
+# Python is back between slabs, so that Ctrl-C works; large enough to hide the call.
+NATIVE_SLAB = 1 << 18
+# Temporaries of this many lanes stay in the second-level cache.
+INTERPRETED_SLAB = 1 << 15
+
+
+class Place(NamedTuple):
+    """Where a chunk lies: offset of its first element, its shape, the shape of the whole array."""
+
+    offset: Shape
+    shape: Shape
+    whole: Shape
+
+
+def run(
+    kernel: Specialisation,
+    arguments: Sequence[Array],
+    shape: Shape,
+    place: Place | None,
+    settings: KernelSettings,
+) -> Array:
+    """Compute one chunk.
+
+    Parameters
+    ----------
+    kernel : Specialisation
+        For the arguments' types.
+    arguments : sequence of numpy.ndarray
+        One for each parameter, of the parameter's dtype (byte order aside); arrays broadcast to
+        ``shape``, scalars have shape ``()``.
+    shape : tuple of int
+        Of the result.
+    place : Place or None
+        Where the chunk lies, for messages; None where that is unknown.
+    settings : KernelSettings
+        What travelled with the kernel.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of ``shape`` and ``kernel.dtype``.
+
+    Raises
+    ------
+    KernelRuntimeError
+        Naming the lowest element, in C order, that failed.
+    JITUnavailableError
+        Under ``jit="require"``.
+    """
+    native, _ = obtain(kernel.unit, settings)
+    out = np.empty(shape, kernel.dtype)
+    start = time.perf_counter()
+    if native is not None:
+        failed = run_native(kernel, native, arguments, out, settings.while_max_iters)
+    else:
+        failed = run_interpreted(kernel, arguments, out, settings.while_max_iters)
+    seconds = time.perf_counter() - start
+    stats.count(kernel.unit.name, "interpreted" if native is None else "native", 1, seconds)
+    if failed is not None:
+        raise runtime_error(kernel, arguments, shape, place, settings, *failed)
+    return out
+
+
+def run_native(
+    kernel: Specialisation, native: LoadedKernel, arguments: Sequence[Array], out: Array, limit: int
+) -> tuple[int, Shape] | None:
+    """Fill ``out`` through native code; return the site and index that failed, if one did."""
+    shape = out.shape
+    arrays, scalars, kept = [], b"", []
+    for parameter, value in zip(kernel.function.params, arguments, strict=True):
+        if not parameter.is_array:
+            scalars += value.astype(parameter.var.dtype, copy=False).tobytes().ljust(8, b"\0")
+            continue
+        if not (value.flags.aligned and value.dtype.isnative):
+            value = value.astype(parameter.var.dtype)
+            kept.append(value)
+        arrays.append((value.__array_interface__["data"][0], broadcast_strides(value, shape)))
+    arrays.append((out.__array_interface__["data"][0], out.strides))
+    error = ErrorPlace()
+    for start, part in slabs(shape, NATIVE_SLAB):
+        operands = arrays
+        if part != shape:
+            operands = [(address + dot(start, strides), strides) for address, strides in arrays]
+        code = native.call(pack_call(part, start, shape, limit, error, operands, scalars))
+        if code:
+            return code - 1, shifted(np.unravel_index(error.index, part), start)
+    return None
+
+
+def run_interpreted(
+    kernel: Specialisation, arguments: Sequence[Array], out: Array, limit: int
+) -> tuple[int, Shape] | None:
+    """Fill ``out`` through the interpreter; return the site and index that failed, if one did."""
+    values = [
+        meaning.as_bool(np.ascontiguousarray(a)).reshape(a.shape).astype(p.var.dtype, copy=False)
+        for p, a in zip(kernel.function.params, arguments, strict=True)
+    ]
+    wide = [v.reshape(()) if v.size == 1 else np.broadcast_to(v, out.shape) for v in values]
+    for start, part in slabs(out.shape, INTERPRETED_SLAB):
+        where = tuple(slice(s, s + n) for s, n in zip(start, part, strict=True))
+        lanes = math.prod(part)
+        batch = [w if w.ndim == 0 else np.ascontiguousarray(w[where]).reshape(lanes) for w in wide]
+        results, failure = kernel.interpreter.run(batch, lanes, limit)
+        if failure is not None:
+            return failure.site, shifted(np.unravel_index(failure.lane, part), start)
+        out[where] = results[0].reshape(part)
+    return None
+
+
+def broadcast_strides(array: Array, shape: Shape) -> Shape:
+    """Return the byte strides with which an array is read as if it had ``shape``."""
+    if array.shape == shape:
+        return array.strides
+    missing = len(shape) - array.ndim
+    own = zip(array.shape, array.strides, shape[missing:], strict=True)
+    return (0,) * missing + tuple(0 if n == 1 and m != 1 else s for n, s, m in own)
+
+
+def slabs(shape: Shape, most: int) -> Iterator[tuple[Shape, Shape]]:
+    """Yield start and shape of pieces of at most ``most`` elements, in C order."""
+    size = math.prod(shape)
+    if size == 0:
+        return
+    if size <= most:
+        yield (0,) * len(shape), shape
+        return
+    axis, inner = 0, size // shape[0]
+    while inner > most:
+        axis += 1
+        inner //= shape[axis]
+    step = max(1, most // inner)
+    for lead in product(*map(range, shape[:axis])):
+        for first in range(0, shape[axis], step):
+            count = min(step, shape[axis] - first)
+            rest = shape[axis + 1 :]
+            yield (*lead, first, *(0,) * len(rest)), ((1,) * axis) + (count, *rest)
+
+
+def dot(index: Shape, strides: Shape) -> int:
+    """Return the distance in bytes of an element."""
+    return sum(i * s for i, s in zip(index, strides, strict=True))
+
+
+def shifted(index: Sequence[Any], by: Shape) -> Shape:
+    """Return an index moved by an offset."""
+    return tuple(int(i) + o for i, o in zip(index, by, strict=True))
+
+
+def runtime_error(
+    kernel: Specialisation,
+    arguments: Sequence[Array],
+    shape: Shape,
+    place: Place | None,
+    settings: KernelSettings,
+    site: int,
+    index: Shape,
+) -> KernelRuntimeError:
+    """Return the exception for one element: what, which line, which element, which arguments."""
+    what = kernel.function.sites[site]
+    message = ir.REASONS[what.reason].format(limit=settings.while_max_iters)
+    text = Diagnostic(what.reason, message, what.span).render(kernel.source)
+    values = ", ".join(
+        f"{p.var.name} = {np.broadcast_to(a, shape)[index]}"
+        for p, a in zip(kernel.function.params, arguments, strict=True)
+    )
+    whole = None if place is None else shifted(index, place.offset)
+    where = f"index {index} of a block whose place is unknown" if whole is None else f"index {whole}"
+    return KernelRuntimeError(f"{text}\nat {where}, with {values}", whole)

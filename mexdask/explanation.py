@@ -1,0 +1,119 @@
+"""How a call runs, and why: what ``explain`` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mexdask.irtext import function_text
+from mexdask.runtime.dispatch import Route, extra_flags, find, predict
+from mexdask.settings import KernelSettings
+from mexdask.specialise import Specialisation, type_text
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How a kernel runs on given arguments.
+
+    Attributes
+    ----------
+    engine : {"native", "interpreter"}
+        What runs the chunks.
+    form : str
+        "scalar" for native code, one element an iteration; empty for the interpreter.
+    outcome, reason : str
+        Why: a stable word and a sentence.
+    signature : str
+        Parameters with their dtypes, and the result's.
+    ir : str
+        The typed IR.
+    c : str
+        The C text; empty where the kernel cannot become C.
+    key : str
+        The digest of the cache key; empty where there is none.
+    path : str or None
+        The kernel's entry in the disk cache, if it has one.
+    predicted : bool
+        True for Dask arguments: workers decide for themselves.
+    rechunked : dict
+        Parameter name to (chunks before, chunks after) for what alignment rechunks.
+    pragmas : str
+        The ``# me:`` pragmas that were found.
+    """
+
+    engine: str
+    form: str
+    outcome: str
+    reason: str
+    signature: str
+    ir: str
+    c: str
+    key: str
+    path: str | None
+    predicted: bool
+    rechunked: dict[str, tuple[Any, Any]]
+    pragmas: str
+
+    def __str__(self) -> str:
+        where = " (predicted; each worker decides for itself)" if self.predicted else ""
+        form = f", {self.form} form" if self.form else ""
+        lines = [
+            f"signature  {self.signature}",
+            f"engine     {self.engine}{form}{where}",
+            f"because    {self.reason} [{self.outcome}]",
+            *([f"pragmas    {self.pragmas}"] if self.pragmas else []),
+            *(f"rechunked  {n}: {old} -> {new}" for n, (old, new) in self.rechunked.items()),
+            *([f"key        {self.key}"] if self.key else []),
+            *([f"path       {self.path}"] if self.path else []),
+            "ir",
+            *(f"    {line}" for line in self.ir.rstrip().split("\n")),
+        ]
+        return "\n".join(lines)
+
+
+def explain_native(
+    kernel: Specialisation, settings: KernelSettings, *, predicted: bool, rechunked: dict[str, Any]
+) -> Explanation:
+    """Return how a specialised kernel runs in this process."""
+    path = None
+    if predicted:
+        decision = predict(kernel.unit, settings)
+    else:
+        native, decision = find(kernel.unit, settings)
+        path = native.path if native else None
+    key, c_text = "", ""
+    if kernel.unit.foreign is None:
+        cache_key = kernel.unit.key(extra_flags())
+        key, c_text = cache_key.digest, kernel.unit.c_text(cache_key)
+    return Explanation(
+        engine=decision.route.value,
+        form="scalar" if decision.route is Route.NATIVE else "",
+        outcome=decision.outcome,
+        reason=decision.reason,
+        signature=signature_text(kernel),
+        ir=function_text(kernel.function),
+        c=c_text,
+        key=key,
+        path=path,
+        predicted=predicted,
+        rechunked=rechunked,
+        pragmas=pragma_text(kernel),
+    )
+
+
+def signature_text(kernel: Specialisation) -> str:
+    """Return parameters with types, and the result's dtype."""
+    params = ", ".join(
+        f"{name}: {type_text(t.type, t.is_array)}"
+        for name, t in zip(kernel.parsed.parameters, kernel.types, strict=True)
+    )
+    return f"({params}) -> {kernel.dtype.name}"
+
+
+def pragma_text(kernel: Specialisation) -> str:
+    """Return the pragmas of a kernel in words."""
+    parsed = kernel.parsed
+    words = [f"fp={parsed.fp}"] if parsed.fp != "strict" else []
+    if parsed.compiler:
+        words.append(f"compiler={parsed.compiler} (accepted, without effect)")
+    return ", ".join(words)

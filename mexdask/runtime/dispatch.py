@@ -1,0 +1,217 @@
+"""Native or interpreter: which, and why. Every answer is a Decision."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import threading
+import warnings
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mexdask import ir
+from mexdask.backend.cscalar import scalar_c
+from mexdask.backend.version import generator_version
+from mexdask.dtypes import NATIVE
+from mexdask.errors import FallbackWarning, JITUnavailableError
+from mexdask.irtext import function_text
+from mexdask.runtime import stats
+from mexdask.runtime.build import build
+from mexdask.runtime.failure import Failure
+from mexdask.runtime.key import CacheKey
+from mexdask.runtime.load import LoadedKernel
+from mexdask.runtime.memory import KERNELS, Outcome
+from mexdask.runtime.target import host_target, user_flags
+from mexdask.runtime.toolchain import find_compiler
+from mexdask.settings import KernelSettings, is_enabled, process_settings
+
+# Kernels without index symbols are the same code for any number of dimensions; the driver that
+# walks them is version 1.
+ANY_NDIM = "any/1"
+
+
+class Route(StrEnum):
+    """The engine that runs a chunk."""
+
+    NATIVE = "native"
+    INTERPRETER = "interpreter"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why a call runs where it does.
+
+    Parameters
+    ----------
+    route : Route
+        The engine.
+    outcome : str
+        How a native kernel was come by ("memory", "disk", "compiled"), or the class of what
+        prevented it ("jit-off", "disabled", "complex-dtype", or a ``FailureClass``).
+    reason : str
+        The same for people.
+    """
+
+    route: Route
+    outcome: str
+    reason: str
+
+    @property
+    def is_fallback(self) -> bool:
+        """Tell whether native code was hoped for and could not be had."""
+        return self.route is Route.INTERPRETER and self.outcome not in ("jit-off", "disabled")
+
+
+JIT_OFF = Decision(Route.INTERPRETER, "jit-off", 'jit="off" asks for the interpreter')
+DISABLED = Decision(Route.INTERPRETER, "disabled", "ME_DSL_JIT=0 is set in this process")
+FOUND = {
+    outcome: Decision(Route.NATIVE, outcome, reason)
+    for outcome, reason in (
+        ("memory", "this process has loaded the kernel before"),
+        ("disk", "loaded from the disk cache"),
+        ("compiled", "compiled here"),
+    )
+}
+
+
+class Unit:
+    """One typed function as the runtime sees it: its key for each set of flags, its C text."""
+
+    def __init__(self, function: ir.Function, name: str):
+        self.function = function
+        self.name = name
+        self.foreign = next((d for d in ir.computed_dtypes(function) if d not in NATIVE), None)
+        self._keys: dict[tuple[str, ...], CacheKey] = {}
+
+    @functools.cached_property
+    def dsl_hash(self) -> str:
+        """Return the digest of the normalised source (its IR) and the generator's version."""
+        text = function_text(self.function) + generator_version()
+        return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+    def key(self, flags: tuple[str, ...]) -> CacheKey:
+        """Return the cache key on this machine under the user's extra flags."""
+        key = self._keys.get(flags)
+        if key is None:
+            names = tuple(
+                f"{p.var.dtype.name}{'[]' if p.is_array else ''}" for p in self.function.params
+            )
+            results = tuple(d.name for d in self.function.results)
+            target = host_target(self.function.fp, flags)
+            key = CacheKey(self.dsl_hash, (*names, "->", *results), ANY_NDIM, target)
+            self._keys[flags] = key
+        return key
+
+    def c_text(self, key: CacheKey) -> str:
+        """Return the C text that goes to the compiler for a key."""
+        return scalar_c(self.function, key.symbol, key.digest)
+
+
+def obtain(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Decision]:
+    """Return the native kernel, if it can be had, and the decision; count and warn.
+
+    Raises
+    ------
+    JITUnavailableError
+        Under ``jit="require"``, where there is no native kernel.
+    """
+    kernel, decision = find(unit, settings)
+    if kernel is None:
+        if settings.jit == "require":
+            raise JITUnavailableError(
+                f"kernel {unit.name!r}: no native code here ({decision.outcome}): {decision.reason}"
+            )
+        if decision.is_fallback:
+            warn_once(unit.name, decision)
+    return kernel, decision
+
+
+def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Decision]:
+    """Look for a unit's native kernel in memory, on disk, at the compiler's; count what happened."""
+    if (decision := prevented(unit, settings)) is not None:
+        return None, decision
+    key = unit.key(extra_flags())
+    entry, outcome = KERNELS.get_or_build(
+        key.digest,
+        lambda: build(key, lambda: unit.c_text(key), process_settings()),
+        (os.environ.get("CC", ""), os.environ.get("PATH", ""), os.environ.get("TMPDIR", "")),
+    )
+    return record(unit, entry, outcome)
+
+
+def prevented(unit: Unit, settings: KernelSettings) -> Decision | None:
+    """Return why a unit is not even looked for in this process, if so."""
+    if settings.jit == "off":
+        return JIT_OFF
+    if not is_enabled():
+        return DISABLED
+    if unit.foreign is not None:
+        reason = f"the kernel computes in {unit.foreign.name}, which native code does not have"
+        return Decision(Route.INTERPRETER, "complex-dtype", reason)
+    flags = user_flags(os.environ.get("ME_DSL_JIT_CFLAGS", ""))
+    return refused(flags) if isinstance(flags, Failure) else None
+
+
+def extra_flags() -> tuple[str, ...]:
+    """Return the user's own flags, none where they are refused."""
+    flags = user_flags(os.environ.get("ME_DSL_JIT_CFLAGS", ""))
+    return () if isinstance(flags, Failure) else flags
+
+
+def record(
+    unit: Unit, entry: LoadedKernel | Failure, outcome: Outcome
+) -> tuple[LoadedKernel | None, Decision]:
+    """Count one lookup and return its decision."""
+    if isinstance(entry, Failure):
+        if outcome is Outcome.NEGATIVE:
+            stats.count(unit.name, "negative_hits")
+        else:
+            stats.count_failure(entry)
+        return None, refused(entry)
+    if outcome is Outcome.MEMORY:
+        stats.count(unit.name, "memory_hits")
+        return entry, FOUND["memory"]
+    if entry.origin == "disk":
+        stats.count(unit.name, "disk_hits")
+    else:
+        stats.count(unit.name, "compiled", 1, entry.compile_seconds)
+    return entry, FOUND[entry.origin]
+
+
+def refused(failure: Failure) -> Decision:
+    """Return the decision that a failure leads to."""
+    return Decision(Route.INTERPRETER, failure.kind.value, failure.message)
+
+
+def predict(unit: Unit, settings: KernelSettings) -> Decision:
+    """Return what `obtain` would decide in a process like this one, compiling and loading nothing."""
+    if (decision := prevented(unit, settings)) is not None:
+        return decision
+    known = KERNELS.known(unit.key(extra_flags()).digest)
+    if known is not None:
+        return FOUND["memory"] if isinstance(known, LoadedKernel) else refused(known)
+    compiler = find_compiler(process_settings())
+    if isinstance(compiler, Failure):
+        return refused(compiler)
+    return Decision(Route.NATIVE, "compiler", f"a compiler is here: {compiler.version}")
+
+
+_warned: set[tuple[str, str]] = set()
+_warned_lock = threading.Lock()
+
+
+def warn_once(name: str, decision: Decision) -> None:
+    """Warn about a fallback, once per kernel and reason in this process."""
+    with _warned_lock:
+        if (name, decision.outcome) in _warned:
+            return
+        _warned.add((name, decision.outcome))
+    first_line = decision.reason.strip().split("\n")[0]
+    message = (
+        f"kernel {name!r} runs through the NumPy interpreter ({decision.outcome}): {first_line}"
+    )
+    # On a worker, distributed's own warn() also reaches the client; elsewhere it is warnings.warn().
+    warner = sys.modules.get("distributed.worker", warnings)
+    warner.warn(message, FallbackWarning, stacklevel=2)

@@ -1,0 +1,88 @@
+"""A kernel for one set of argument types: parsed, validated, lowered, ready for every engine."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from mexdask import ir
+from mexdask.backend.interp import Interpreter, prepare
+from mexdask.backend.predicate import predicate
+from mexdask.dtypes import WEAK, Type, type_name
+from mexdask.errors import SourceText
+from mexdask.frontend.lower import ParamType, lower
+from mexdask.frontend.parse import Parsed, parse
+from mexdask.frontend.validate import validate
+from mexdask.runtime.dispatch import Unit
+
+WEAK_BY_NAME = {type_name(t): t for t in WEAK}
+
+
+def type_text(t: Type, is_array: bool) -> str:
+    """Return a parameter's type as it stands in signatures and travels."""
+    return f"{type_name(t)}{'[]' if is_array else ''}"
+
+
+def param_type(text: str) -> ParamType:
+    """Return the type that ``type_text`` wrote."""
+    name = text.removesuffix("[]")
+    weak = WEAK_BY_NAME.get(name)
+    return ParamType(np.dtype(name) if weak is None else weak, text.endswith("[]"))
+
+
+@functools.lru_cache(maxsize=1024)
+def parsed_kernel(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
+    """Return a kernel that is in the language, parsed once per process."""
+    parsed = parse(source, given)
+    validate(parsed)
+    return parsed
+
+
+class Specialisation:
+    """A kernel lowered for one signature; every engine starts from ``function``.
+
+    Parameters
+    ----------
+    parsed : Parsed
+        A validated kernel.
+    signature : tuple of str
+        The parameters' types, by ``type_text``.
+    result : str
+        Name of the dtype that the result is cast to; empty for the kernel's own.
+    """
+
+    def __init__(self, parsed: Parsed, signature: tuple[str, ...], result: str):
+        self.parsed = parsed
+        self.types = tuple(map(param_type, signature))
+        types = dict(zip(parsed.parameters, self.types, strict=True))
+        self.program = lower(parsed, types, np.dtype(result) if result else None)
+        self.unit = Unit(self.function, self.function.name)
+
+    @property
+    def source(self) -> SourceText:
+        """Return the text that spans point into."""
+        return self.parsed.source
+
+    @property
+    def function(self) -> ir.Function:
+        """Return the code of the stage that gives the result."""
+        return self.program.result
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Return the dtype of the result."""
+        return self.function.results[0]
+
+    @functools.cached_property
+    def interpreter(self) -> Interpreter:
+        """Return the kernel ready for the interpreter."""
+        return prepare(predicate(self.function))
+
+
+@functools.lru_cache(maxsize=1024)
+def specialise(
+    source: SourceText, given: frozenset[str], signature: tuple[str, ...], result: str
+) -> Specialisation:
+    """Return a kernel for one signature, lowered once per process."""
+    return Specialisation(parsed_kernel(source, given), signature, result)

@@ -1,0 +1,128 @@
+"""What the tests of the runtime share: small keys, hand-written C, compilers that misbehave.
+
+Run as a program it is another process of the same user: it builds keys and prints what came out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import mexdask.runtime.build as build_module
+from mexdask.runtime.build import build
+from mexdask.runtime.key import CacheKey
+from mexdask.runtime.load import LoadedKernel
+from mexdask.runtime.target import host_target
+from mexdask.settings import ProcessSettings
+
+REPOSITORY = Path(build_module.__file__).parents[2]
+REAL_CC = "/usr/bin/cc"
+
+
+def make_key(name: str = "k", user_flags: tuple[str, ...] = ()) -> CacheKey:
+    return CacheKey(name, ("float64", "float64"), "1", host_target("strict", user_flags))
+
+
+def c_text(key: CacheKey, value: int = 7, extra: str = "") -> str:
+    """C whose entry returns the first byte it is given plus a value."""
+    public = '__attribute__((visibility("default")))'
+    return (
+        f'{extra}\n{public} const char me_key[65] = "{key.digest}";\n'
+        f"{public} int {key.symbol}(const char *call) {{ return call[0] + {value}; }}\n"
+    )
+
+
+def works(entry: object, value: int = 7) -> bool:
+    """Tell whether an entry is a kernel that gives the right answer."""
+    return isinstance(entry, LoadedKernel) and entry.call(b"\x03") == 3 + value
+
+
+def script(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def fake_cc(directory: Path, body: str, name: str = "fakecc") -> Path:
+    """A compiler that answers probes as the real one does and compiles as ``body`` says."""
+    probes = f'case "$*" in *-print-prog-name*|*"-###"*) exec {REAL_CC} "$@";; esac'
+    return script(directory / name, f"{probes}\n{body}")
+
+
+def recording_cc(directory: Path, body: str = "") -> tuple[Path, Path]:
+    """The real compiler, with a line in a log for each compile."""
+    log = directory / "compiles"
+    log.touch()
+    return fake_cc(directory, f'echo x >> "{log}"\n{body}\nexec {REAL_CC} "$@"', "cc"), log
+
+
+def compiles(log: Path) -> int:
+    return len(log.read_text().splitlines())
+
+
+def worker_env(**extra: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **extra}
+
+
+def start_worker(tmpdir: Path, cc: str, *names: str, at: float = 0.0) -> subprocess.Popen[str]:
+    """Another process that builds the named keys, from the same instant on if ``at`` is given."""
+    return subprocess.Popen(
+        [sys.executable, __file__, str(tmpdir), cc, str(at), *names],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=worker_env(),
+    )
+
+
+def answers(worker: subprocess.Popen[str]) -> list[dict[str, object]]:
+    text, _ = worker.communicate(timeout=60)
+    assert worker.returncode == 0
+    found: list[dict[str, object]] = json.loads(text)
+    return found
+
+
+def only_entry(tmpdir: Path) -> Path:
+    (path,) = (tmpdir / "miniexpr-jit" / "v1" / "e").glob("*/*")
+    return path
+
+
+def quarantined(tmpdir: Path) -> int:
+    return len(list((tmpdir / "miniexpr-jit" / "v1" / "q").iterdir()))
+
+
+def in_threads(count: int, work: object) -> list[object]:
+    """Call ``work(i)`` in so many threads at once and return what they returned."""
+    results: list[object] = [None] * count
+    barrier = threading.Barrier(count)
+
+    def one(i: int) -> None:
+        barrier.wait()
+        results[i] = work(i)  # type: ignore[operator]
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def main(tmpdir: str, cc: str, at: str, *names: str) -> None:
+    settings = ProcessSettings(compiler=cc, path=os.environ["PATH"], tmpdir=tmpdir)
+    time.sleep(max(0.0, float(at) - time.time()))
+    found = []
+    for name in names:
+        key = make_key(name)
+        entry = build(key, lambda key=key: c_text(key), settings)
+        origin = entry.origin if isinstance(entry, LoadedKernel) else entry.kind.value
+        found.append({"origin": origin, "right": works(entry)})
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

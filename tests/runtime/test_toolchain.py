@@ -1,0 +1,340 @@
+"""The target, the flags, the compiler that is found, and what becomes of its output."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runtime_kit import REAL_CC, c_text, fake_cc, make_key, script
+
+from mexdask.runtime import target as target_module
+from mexdask.runtime.failure import Failure, FailureClass
+from mexdask.runtime.target import host_target, isa_level, target_flags, user_flags
+from mexdask.runtime.toolchain import Compiler, compile_image, find_compiler
+from mexdask.settings import ProcessSettings
+
+V2 = {"X86_V2": True, "X86_V3": False, "X86_V4": False}
+OLD_V3 = dict.fromkeys(["SSE3", "SSSE3", "SSE41", "SSE42", "POPCNT", "AVX2", "FMA3", "F16C"], True)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("-o x", "-o"),
+        ("-ox", "-ox"),
+        ("--output=x", "--output=x"),
+        ("-O2 -c", "-c"),
+        ("-E", "-E"),
+        ("-S", "-S"),
+        ("-x c++", "-x"),
+        ("@flags", "@flags"),
+        ("-shared", "-shared"),
+        ("-B/tmp", "-B/tmp"),
+        ("-specs=/tmp/s", "-specs=/tmp/s"),
+        ("--specs=/tmp/s", "--specs=/tmp/s"),
+        ("-fplugin=/tmp/p.so", "-fplugin=/tmp/p.so"),
+        ("-wrapper sh,-c", "-wrapper"),
+        ("-ffast-math", "-ffast-math"),
+        ("-Ofast", "-Ofast"),
+        ("-funsafe-math-optimizations", "-funsafe-math-optimizations"),
+        ("-mdaz-ftz", "-mdaz-ftz"),
+        ("-march=native", "-march=native"),
+        ("-mcpu=native", "-mcpu=native"),
+        ("-mtune=native", "-mtune=native"),
+        ("-fsanitize=undefined,address", "-fsanitize=undefined,address"),
+        ("'-Wall", "No closing quotation"),
+    ],
+)
+def test_a_refused_flag_is_a_failure_that_names_it(text: str, word: str) -> None:
+    failure = user_flags(text)
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureClass.BAD_FLAGS
+    assert word in failure.message
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("", ()),
+        ("-O2 -DX='a b'", ("-O2", "-DX=a b")),
+        ("-Wall -march=x86-64-v3 -mtune=skylake", ("-Wall", "-march=x86-64-v3", "-mtune=skylake")),
+        ("$(touch x) `y`", ("$(touch", "x)", "`y`")),
+    ],
+)
+def test_other_flags_pass_as_words(text: str, flags: tuple[str, ...]) -> None:
+    assert user_flags(text) == flags
+
+
+@pytest.mark.parametrize("fp", ["strict", "contract", "fast"])
+@pytest.mark.parametrize("system", ["Linux", "Darwin"])
+def test_no_mode_has_the_flags_that_change_the_process(fp: str, system: str) -> None:
+    flags = target_flags(fp, "x86-64-v3", ("-g",), system)
+    assert not {"-ffast-math", "-Ofast", "-funsafe-math-optimizations"} & set(flags)
+    assert "-march=x86-64-v3" in flags
+    assert "-march=native" not in flags
+    assert ("-ffp-contract=off" in flags) == (fp == "strict")
+    assert ("-fassociative-math" in flags) == (fp == "fast")
+    assert ("-fno-plt" in flags) == (system == "Linux")
+    assert flags[-2:] == ("-g", "-lm")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "machine", "features", "level"),
+    [
+        ("auto", "x86_64", V2, "x86-64-v2"),
+        ("auto", "x86_64", {**V2, "X86_V3": True}, "x86-64-v3"),
+        ("auto", "x86_64", {**V2, "X86_V3": True, "X86_V4": True}, "x86-64-v4"),
+        ("x86-64-v4", "x86_64", V2, "x86-64-v2"),
+        ("x86-64-v2", "x86_64", {**V2, "X86_V3": True}, "x86-64-v2"),
+        ("auto", "x86_64", OLD_V3, "x86-64-v3"),
+        ("auto", "x86_64", {**OLD_V3, "FMA3": False}, "x86-64-v2"),
+        ("auto", "x86_64", {}, "x86-64"),
+        ("auto", "aarch64", V2, ""),
+    ],
+)
+def test_the_level_is_the_best_that_the_machine_has(
+    wanted: str, machine: str, features: dict[str, bool], level: str
+) -> None:
+    assert isa_level(wanted, machine, features) == level
+
+
+def test_the_target_needs_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    target_module.host_target.cache_clear()
+    target = host_target()
+    assert target.flags[-1] == "-lm"
+    assert target.pointer_bits in (32, 64)
+
+
+def settings_for(cc: object, **changes: object) -> ProcessSettings:
+    base = ProcessSettings(compiler=str(cc), path=os.environ["PATH"])
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def found(settings: ProcessSettings) -> Compiler:
+    compiler = find_compiler(settings)
+    assert isinstance(compiler, Compiler), compiler
+    return compiler
+
+
+@pytest.mark.parametrize("names", [("clang",), ("gcc", "clang"), ("cc", "gcc", "clang")])
+def test_without_CC_the_usual_names_are_tried_in_order(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        fake_cc(tmp_path, f'exec {REAL_CC} "$@"', name)
+    assert found(ProcessSettings(path=str(tmp_path))).argv == (str(tmp_path / names[0]),)
+
+
+@pytest.mark.parametrize(
+    ("cc", "path"),
+    [
+        ("", "/nowhere"),
+        ("", ""),
+        ("no-such-cc", "/usr/bin"),
+        ("'gcc", "/usr/bin"),
+        ("/dev/null", "/usr/bin"),
+        ("false", "/usr/bin"),
+        ("gcc\0", "/usr/bin"),
+    ],
+)
+def test_no_compiler_is_a_failure(cc: str, path: str) -> None:
+    failure = find_compiler(ProcessSettings(compiler=cc, path=path))
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureClass.NO_CC
+
+
+@pytest.mark.parametrize(
+    "text", ["gcc; touch {}", "$(touch {})", "gcc `touch {}`", "gcc\ntouch {}"]
+)
+def test_shell_text_in_CC_is_never_run(tmp_path: Path, text: str) -> None:
+    marker = tmp_path / "marker"
+    assert isinstance(find_compiler(settings_for(text.format(marker))), Failure)
+    assert not marker.exists()
+
+
+def test_a_compiler_in_the_current_directory_is_not_found_by_PATH(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "marker"
+    script(tmp_path / "cc", f"touch {marker}")
+    monkeypatch.chdir(tmp_path)
+    for path in ("", ".", ":.:"):
+        assert isinstance(find_compiler(ProcessSettings(path=path)), Failure)
+    assert not marker.exists()
+
+
+def test_CC_may_have_arguments(tmp_path: Path) -> None:
+    assert found(settings_for(f"{REAL_CC} -g")).argv == (REAL_CC, "-g")
+
+
+def test_a_compiler_is_asked_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    cc = script(tmp_path / "cc", f'echo x >> {log}\nexec {REAL_CC} "$@"')
+    first = found(settings_for(cc))
+    asked = log.read_text()
+    assert found(settings_for(cc)) is first
+    assert log.read_text() == asked
+
+
+def test_identity_does_not_depend_on_PATH_or_spelling(tmp_path: Path) -> None:
+    cc = fake_cc(tmp_path, "")
+    (tmp_path / "link").symlink_to(cc)
+    usual = os.environ["PATH"]
+    one = found(settings_for(cc))
+    two = found(settings_for(tmp_path / "link", path=f"{tmp_path}{os.pathsep}{usual}"))
+    assert one.identity == two.identity
+
+
+@pytest.mark.parametrize("same_mtime", [False, True])
+def test_a_replaced_compiler_is_noticed(tmp_path: Path, same_mtime: bool) -> None:
+    cc = fake_cc(tmp_path, "exit 1")
+    before, info = found(settings_for(cc)), cc.stat()
+    cc.unlink()
+    fake_cc(tmp_path, "exit 2")
+    if same_mtime:
+        os.utime(cc, ns=(info.st_atime_ns, info.st_mtime_ns))
+    after = found(settings_for(cc))
+    assert after.identity != before.identity
+
+
+def test_a_retargeted_link_is_noticed(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fake_cc(tmp_path, f"# {name}", name)
+    link = tmp_path / "cc"
+    link.symlink_to("one")
+    before = found(settings_for(link))
+    link.unlink()
+    link.symlink_to("two")
+    assert found(settings_for(link)).identity != before.identity
+
+
+def test_a_failed_probe_is_believed_for_its_cooldown(tmp_path: Path) -> None:
+    log, now = tmp_path / "log", [0.0]
+    cc = script(tmp_path / "cc", f"echo x >> {log}; exit 1")
+    sizes = []
+    for seconds in (0, 59, 61):
+        now[0] = seconds
+        assert isinstance(find_compiler(settings_for(cc), lambda: now[0]), Failure)
+        sizes.append(len(log.read_text()))
+    assert sizes[0] == sizes[1] < sizes[2]
+
+
+@pytest.mark.parametrize("body", ["trap '' TERM; sleep 300", "exec yes", "kill -STOP $$"])
+def test_a_probe_is_bounded_in_time_and_memory(tmp_path: Path, body: str) -> None:
+    cc = script(tmp_path / "cc", f"echo $$ >> {tmp_path}/pids\n{body}")
+    failure = find_compiler(settings_for(cc, compile_timeout=0.5))
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureClass.NO_CC
+    assert not survivors(tmp_path / "pids")
+
+
+def survivors(pids: Path) -> list[str]:
+    """Return the processes of a list that live; an unreaped one does not."""
+
+    def lives(pid: str) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    for _ in range(100):
+        if not (left := [pid for pid in pids.read_text().split() if lives(pid)]):
+            return []
+        time.sleep(0.02)
+    return left
+
+
+def compile_with(tmp_path: Path, body: str, timeout: float = 20.0) -> bytes | Failure:
+    compiler = found(settings_for(fake_cc(tmp_path, body)))
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    key = make_key()
+    return compile_image(compiler, c_text(key), key.target, str(staging), timeout)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("echo 'k.c:1: error: no' >&2; exit 1", FailureClass.CC_ERROR),
+        ("printf '\\377\\376' >&2; exit 1", FailureClass.CC_ERROR),
+        ("exit 4", FailureClass.CC_ICE),
+        ("echo 'internal compiler error: x'; exit 1", FailureClass.CC_ICE),
+        ("kill -SEGV $$", FailureClass.CC_ICE),
+        ("kill -KILL $$", FailureClass.KILLED),
+        ("echo 'Killed signal terminated program cc1'; exit 1", FailureClass.KILLED),
+        ("echo 'k.s: No space left on device'; exit 1", FailureClass.IO),
+        ("rm k.c; exit 1", FailureClass.IO),
+        ("exit 127", FailureClass.NO_CC),
+        ("exit 0", FailureClass.BAD_OBJECT),
+        (": > k.so", FailureClass.BAD_OBJECT),
+        ("head -c 9000 /dev/zero > k.so", FailureClass.BAD_OBJECT),
+        ("mkdir k.so", FailureClass.BAD_OBJECT),
+        ("mkfifo k.so", FailureClass.BAD_OBJECT),
+        (f'{REAL_CC} "$@"; mv k.so o; ln -s o k.so', FailureClass.IO),
+        (f'{REAL_CC} "$@"; ln k.so o', FailureClass.BAD_OBJECT),
+        (f'{REAL_CC} "$@"; truncate -s 9000 k.so', FailureClass.BAD_OBJECT),
+        (
+            f"{REAL_CC} \"$@\"; printf '\\363' | dd of=k.so bs=1 seek=18 conv=notrunc",
+            FailureClass.BAD_OBJECT,
+        ),
+    ],
+)
+def test_a_bad_compiler_is_a_failure_of_the_right_class(
+    tmp_path: Path, body: str, kind: FailureClass
+) -> None:
+    result = compile_with(tmp_path, body)
+    assert isinstance(result, Failure)
+    assert result.kind is kind, result.message
+
+
+def test_a_good_compiler_gives_an_image(tmp_path: Path) -> None:
+    image = compile_with(tmp_path, f'exec {REAL_CC} "$@"')
+    assert isinstance(image, bytes)
+    assert image[:4] in (b"\x7fELF", b"\xcf\xfa\xed\xfe")
+
+
+def test_the_compilers_words_are_kept_but_bounded(tmp_path: Path) -> None:
+    result = compile_with(tmp_path, "echo 'k.c: error: nope'; yes | head -c 99000000; exit 1")
+    assert isinstance(result, Failure)
+    assert "k.c: error: nope" in result.message
+    assert len(result.message) < 17_000
+
+
+@pytest.mark.parametrize("deaf", ["", "trap '' TERM INT HUP"])
+def test_a_hanging_compiler_is_stopped_with_its_children(tmp_path: Path, deaf: str) -> None:
+    body = f"{deaf}\nsleep 300 & echo $! $$ >> {tmp_path}/pids; wait; sleep 300"
+    result = compile_with(tmp_path, body, timeout=0.5)
+    assert isinstance(result, Failure)
+    assert result.kind is FailureClass.CC_TIMEOUT
+    assert not survivors(tmp_path / "pids")
+
+
+def test_what_a_compiler_leaves_running_is_stopped(tmp_path: Path) -> None:
+    body = f'sleep 300 > /dev/null 2>&1 & echo $! >> {tmp_path}/pids\nexec {REAL_CC} "$@"'
+    assert isinstance(compile_with(tmp_path, body), bytes)
+    assert not survivors(tmp_path / "pids")
+
+
+@pytest.mark.parametrize(
+    "variable", ["CPATH", "C_INCLUDE_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "LIBRARY_PATH"]
+)
+def test_the_compiler_does_not_see_our_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    (planted / "planted.h").write_text("")
+    for name in ("cc1", "as", "ld"):
+        script(planted / name, f"touch {tmp_path}/marker; exit 1")
+    monkeypatch.setenv(variable, f"{planted}/")
+    key = make_key()
+    extra = "#if __has_include(<planted.h>)\n#error planted\n#endif"
+    image = compile_image(
+        found(settings_for("")), c_text(key, extra=extra), key.target, str(planted), 20
+    )
+    assert isinstance(image, bytes), image
+    assert not (tmp_path / "marker").exists()

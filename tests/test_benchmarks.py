@@ -1,0 +1,74 @@
+"""Each benchmark runs at a tiny size, so that none rots; the harness does its sums right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def harness(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import harness
+
+    return harness
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "compared"),
+    [
+        ("mandelbrot", ["--size", "16", "--max-iter", "20"], {"interpreter"}),
+        ("latency", ["--number", "10"], {"empty cache", "from disk", "np.add"}),
+    ],
+)
+def test_benchmark_runs(name, options, compared, tmp_path):
+    report = tmp_path / "report.json"
+    subprocess.run(
+        [sys.executable, BENCHMARKS / f"{name}.py", *options, "--rounds", "1", "--json", report],
+        check=True,
+        timeout=100,
+    )
+    content = json.loads(report.read_text())
+    assert content["machine"]["python"]
+    assert all(result["rounds"] == 1 for result in content["results"])
+    assert compared <= {label for result in content["results"] for label in result["seconds"]}
+
+
+def test_every_benchmark_is_run_here():
+    names = {path.stem for path in BENCHMARKS.glob("*.py")} - {"harness"}
+    runs = next(mark for mark in test_benchmark_runs.pytestmark if mark.name == "parametrize")
+    assert names == {case[0] for case in runs.args[1]}
+
+
+def test_results_are_checked_before_timing(harness):
+    calls = []
+
+    def wrong():
+        calls.append("wrong")
+        return np.array([1.0, np.nan, 4.0])
+
+    with pytest.raises(AssertionError, match="other against first"):
+        harness.compare("x", {"first": lambda: np.array([1.0, np.nan, 3.0]), "other": wrong}, 5)
+    assert calls == ["wrong"]
+
+
+def test_contenders_take_turns(harness, capsys):
+    order = []
+    contenders = {name: lambda name=name: order.append(name) or 1 for name in "abc"}
+    harness.compare("turns", contenders, rounds=3)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    assert "turns (medians of 3)" in capsys.readouterr().out
+
+
+def test_ratios_are_taken_within_a_round(harness):
+    result = harness.summary("x", {"a": [1.0, 10.0, 100.0], "b": [2.0, 20.0, 400.0]})
+    assert result.seconds == {"a": 10.0, "b": 20.0}
+    assert result.ratios == {"a": {"b": 0.5}, "b": {"a": 2.0}}
