@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mexdask import chunk
-from mexdask.arguments import Argument, bind, checked_dtype, is_dask_array
+from mexdask.arguments import Argument, bind, checked_dtype
 from mexdask.blockkernel import BlockKernel, interned
 from mexdask.chunk import Place
 from mexdask.errors import ArgumentError, SourceText
@@ -58,6 +57,7 @@ class Kernel:
         self._source = source
         self._parsed = parsed_kernel(source)
         self._function = function
+        self._specialised: dict[tuple[object, ...], Specialisation] = {}
         if function is not None:
             functools.update_wrapper(self, function)
 
@@ -92,6 +92,16 @@ class Kernel:
         """Run the kernel as `apply` does."""
         call = Call.of(self, arrays, {**named, **checked_params(params, named)}, jit, dtype, align)
         return call.run()
+
+    def specialised(
+        self, given: tuple[str, ...], signature: tuple[str, ...], result: str
+    ) -> Specialisation:
+        """Return the kernel lowered for argument types; at hand without hashing its text again."""
+        key = (given, signature, result)
+        if (found := self._specialised.get(key)) is None:
+            found = specialise(self._source, frozenset(given), signature, result)
+            self._specialised[key] = found
+        return found
 
     def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
         s = self._source
@@ -275,8 +285,7 @@ def checked_params(params: Mapping[str, Any] | None, named: Mapping[str, Any]) -
     return params or {}
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One call of `apply`, checked; nothing has run, no graph has been built."""
 
     parsed: Parsed
@@ -299,7 +308,7 @@ class Call:
         align: str,
     ) -> Call:
         """Check everything that can be wrong with a call."""
-        parsed, given = k._parsed, ()
+        parsed, given = k._parsed, tuple[str, ...]()
         if align not in ALIGN_MODES:
             raise ArgumentError(f"align={align!r} is not one of {', '.join(ALIGN_MODES)}")
         if parsed.is_expression and (shadowing := SHADOWABLE.intersection(named)):
@@ -308,14 +317,15 @@ class Call:
         arguments = bind(parsed, arrays, named)
         result = "" if dtype is None else result_name(dtype)
         signature = tuple([a.type_text for a in arguments])
-        special = specialise(k._source, frozenset(given), signature, result)
+        special = k.specialised(given, signature, result)
         shape = broadcast_shape([a for a in arguments if a.is_array])
-        return cls(parsed, given, arguments, special, shape, result, align, kernel_settings(jit))
+        settings = kernel_settings(jit, has_while=special.has_while)
+        return cls(parsed, given, arguments, special, shape, result, align, settings)
 
     @property
     def is_lazy(self) -> bool:
         """Tell whether an argument is a Dask array."""
-        return any(is_dask_array(a.value) for a in self.arguments if a.is_array)
+        return any([a.is_dask for a in self.arguments])
 
     def block_kernel(self) -> BlockKernel:
         """Return what travels to the workers."""
@@ -372,7 +382,7 @@ def pattern(argument: Argument) -> str:
     return "".join("1" if n == 1 else "n" for n in argument.value.shape)
 
 
-def broadcast_shape(arrays: Sequence[Argument]) -> tuple[int, ...]:
+def broadcast_shape(arrays: Sequence[Argument]) -> tuple[Any, ...]:
     """Return the shape of the result; sizes that Dask does not know yet are nan.
 
     Raises

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from mexdask.frontend.parse import Parsed
 from mexdask.specialise import type_text
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One bound argument.
 
     Parameters
@@ -30,12 +29,15 @@ class Argument:
         Strong or weak.
     is_array : bool
         False for scalars and 0-d NumPy arrays, which travel by value.
+    is_dask : bool
+        True for Dask arrays.
     """
 
     name: str
     value: Any
     type: Type
     is_array: bool
+    is_dask: bool = False
 
     @property
     def type_text(self) -> str:
@@ -52,22 +54,29 @@ def bind(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> lis
         If one is missing, doubled, unknown, or not something that a kernel takes.
     """
     names = parsed.parameters
-    signature = f"{parsed.source.name}({', '.join(names)})"
     if len(arrays) > len(names):
-        raise ArgumentError(f"{signature} takes {len(names)} arguments, {len(arrays)} were given")
+        raise ArgumentError(
+            f"{call_text(parsed)} takes {len(names)} arguments, {len(arrays)} were given"
+        )
     values = dict(zip(names, arrays, strict=False))
     for name, value in named.items():
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ArgumentError(f"{signature} has no parameter {name!r}{hint}")
+            raise ArgumentError(f"{call_text(parsed)} has no parameter {name!r}{hint}")
         if name in values:
-            raise ArgumentError(f"{signature}: parameter {name!r} is given twice")
+            raise ArgumentError(f"{call_text(parsed)}: parameter {name!r} is given twice")
         values[name] = value
-    values = {**parsed.defaults, **values}
-    if missing := [name for name in names if name not in values]:
-        raise ArgumentError(f"{signature}: missing {', '.join(map(repr, missing))}")
+    if len(values) < len(names):
+        values = {**parsed.defaults, **values}
+        if missing := [name for name in names if name not in values]:
+            raise ArgumentError(f"{call_text(parsed)}: missing {', '.join(map(repr, missing))}")
     return [classify(name, values[name]) for name in names]
+
+
+def call_text(parsed: Parsed) -> str:
+    """Return a kernel's name and parameters as a call of it looks."""
+    return f"{parsed.source.name}({', '.join(parsed.parameters)})"
 
 
 def classify(name: str, value: Any) -> Argument:
@@ -106,14 +115,20 @@ def dask_argument(name: str, value: Any) -> Argument:
             f"argument {name!r} is a Dask array of {described(type(meta))} chunks; "
             "convert them first, such as x.map_blocks(np.asarray)"
         )
-    return Argument(name, value, checked_dtype(name, value.dtype), True)
+    return Argument(name, value, checked_dtype(name, value.dtype), True, True)
 
 
 def checked_dtype(name: str, dtype: np.dtype) -> np.dtype:
     """Return the native form of an argument's dtype, or raise."""
-    if not supported(dtype):
+    if (native := native_dtype(dtype)) is None:
         raise ArgumentError(f"argument {name!r} has dtype {dtype}; {conversion_hint(dtype)}")
-    return np.dtype(f"{dtype.kind}{dtype.itemsize}")
+    return native
+
+
+@functools.lru_cache(maxsize=256)
+def native_dtype(dtype: np.dtype) -> np.dtype | None:
+    """Return the one object that stands for a dtype in native byte order, None if no kernel takes it."""
+    return np.dtype(f"{dtype.kind}{dtype.itemsize}") if supported(dtype) else None
 
 
 def described(kind: type) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def run(
     JITUnavailableError
         Under ``jit="require"``.
     """
-    native, _ = obtain(kernel.unit, settings)
+    native, decision = obtain(kernel.unit, settings)
     out = np.empty(shape, kernel.dtype)
     start = time.perf_counter()
     if native is not None:
@@ -79,7 +79,9 @@ def run(
     else:
         failed = run_interpreted(kernel, arguments, out, settings.while_max_iters)
     seconds = time.perf_counter() - start
-    stats.count(kernel.unit.name, "interpreted" if native is None else "native", 1, seconds)
+    engine: Literal["native", "interpreted"] = "interpreted" if native is None else "native"
+    from_memory = decision.outcome == "memory"
+    stats.count_chunk(kernel.unit.name, engine, seconds, from_memory=from_memory)
     if failed is not None:
         raise runtime_error(kernel, arguments, shape, place, settings, *failed)
     return out
@@ -90,23 +92,24 @@ def run_native(
 ) -> tuple[int, Shape] | None:
     """Fill ``out`` through native code; return the site and index that failed, if one did."""
     shape = out.shape
-    arrays, scalars, kept = [], b"", []
+    arrays, scalars, converted = [], b"", []
     for parameter, value in zip(kernel.function.params, arguments, strict=True):
         if not parameter.is_array:
             scalars += value.astype(parameter.var.dtype, copy=False).tobytes().ljust(8, b"\0")
             continue
         if not (value.flags.aligned and value.dtype.isnative):
             value = value.astype(parameter.var.dtype)
-            kept.append(value)
+            converted.append(value)  # alive until the calls below have read it
         arrays.append((value.__array_interface__["data"][0], broadcast_strides(value, shape)))
     arrays.append((out.__array_interface__["data"][0], out.strides))
-    error = ErrorPlace()
+    error = ErrorPlace() if kernel.function.sites else None
     for start, part in slabs(shape, NATIVE_SLAB):
         operands = arrays
         if part != shape:
             operands = [(address + dot(start, strides), strides) for address, strides in arrays]
         code = native.call(pack_call(part, start, shape, limit, error, operands, scalars))
         if code:
+            assert error is not None
             return code - 1, shifted(np.unravel_index(error.index, part), start)
     return None
 
@@ -140,14 +143,16 @@ def broadcast_strides(array: Array, shape: Shape) -> Shape:
     return (0,) * missing + tuple(0 if n == 1 and m != 1 else s for n, s, m in own)
 
 
-def slabs(shape: Shape, most: int) -> Iterator[tuple[Shape, Shape]]:
-    """Yield start and shape of pieces of at most ``most`` elements, in C order."""
+def slabs(shape: Shape, most: int) -> Iterable[tuple[Shape, Shape]]:
+    """Return start and shape of pieces of at most ``most`` elements, in C order."""
     size = math.prod(shape)
-    if size == 0:
-        return
     if size <= most:
-        yield (0,) * len(shape), shape
-        return
+        return [((0,) * len(shape), shape)] if size else []
+    return split(shape, size, most)
+
+
+def split(shape: Shape, size: int, most: int) -> Iterator[tuple[Shape, Shape]]:
+    """Yield the pieces of a shape of more than ``most`` elements."""
     axis, inner = 0, size // shape[0]
     while inner > most:
         axis += 1

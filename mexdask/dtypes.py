@@ -42,6 +42,11 @@ WEAK = (bool, int, float, complex)
 HELD = {bool: BOOL, int: INT64, float: FLOAT64, complex: np.dtype("complex128")}
 SAMPLE = {bool: BOOL, int: 0, float: 0.0, complex: 0j}
 
+NAMES: dict[Type, str] = {
+    **{dtype: dtype.name for dtype in (*NATIVE, *COMPLEX)},
+    **{t: f"weak {t.__name__}" for t in WEAK},
+}
+
 CONVERSIONS = {
     "f": "convert it with .astype('float32') or .astype('float64')",
     "M": "convert it to a number first, such as x.astype('int64') or the hour or day you need",
@@ -92,7 +97,7 @@ def join(*types: Type) -> Type:
 
 def type_name(t: Type) -> str:
     """Return how a type is called in messages and in IR text."""
-    return t.name if isinstance(t, np.dtype) else f"weak {t.__name__}"
+    return NAMES.get(t) or str(t)
 
 
 def kind(t: Type) -> str:

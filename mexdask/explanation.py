@@ -7,6 +7,7 @@ from typing import Any
 
 from mexdask.irtext import function_text
 from mexdask.runtime.dispatch import Route, extra_flags, find, predict
+from mexdask.runtime.failure import Failure
 from mexdask.settings import KernelSettings
 from mexdask.specialise import Specialisation, type_text
 
@@ -82,8 +83,9 @@ def explain_native(
         native, decision = find(kernel.unit, settings)
         path = native.path if native else None
     key, c_text = "", ""
-    if kernel.unit.foreign is None:
-        cache_key = kernel.unit.key(extra_flags())
+    flags = extra_flags()
+    if kernel.unit.foreign is None and not isinstance(flags, Failure):
+        cache_key = kernel.unit.key(flags)
         key, c_text = cache_key.digest, kernel.unit.c_text(cache_key)
     return Explanation(
         engine=decision.route.value,

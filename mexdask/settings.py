@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
+from typing import Any
 
 from mexdask.errors import ArgumentError
 
@@ -30,9 +33,10 @@ class KernelSettings:
     def __post_init__(self) -> None:
         if self.jit not in JIT_MODES:
             raise ArgumentError(f"jit={self.jit!r} is not one of {', '.join(JIT_MODES)}")
-        limit = self.while_max_iters
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit < 2**63:
-            raise ArgumentError(f"while_max_iters={limit!r} is not a positive 64-bit integer")
+        if not 0 < self.while_max_iters < 2**63:
+            raise ArgumentError(
+                f"while-max-iters: {self.while_max_iters!r} is not a positive 64-bit integer"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,25 @@ def process_settings(environ: Mapping[str, str] = os.environ) -> ProcessSettings
     )
 
 
-def configured(key: str, default: object) -> object:
+def configured(key: str, default: object) -> Any:
     """Return ``mexdask.<key>`` of Dask's configuration, or the default where Dask is missing."""
+    config = dask_config()
+    return default if config is None else config.get(f"mexdask.{key}", default)
+
+
+@functools.cache
+def dask_config() -> Any:
+    """Return Dask's configuration module with our defaults in it, or None where Dask is missing."""
     try:
+        import yaml
         from dask import config
     except ImportError:
-        return default
-    return config.get(f"mexdask.{key}", default)
+        return None
+    packaged = resources.files("mexdask").joinpath("mexdask.yaml")
+    with resources.as_file(packaged) as path:
+        config.ensure_file(source=str(path))
+        config.update_defaults(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return config
 
 
 def spelled_out(mode: object) -> str:
@@ -92,22 +108,30 @@ def spelled_out(mode: object) -> str:
     return str(mode)
 
 
-def kernel_settings(
-    jit: str | None = None, environ: Mapping[str, str] = os.environ
-) -> KernelSettings:
+def kernel_settings(jit: str | None = None, *, has_while: bool = True) -> KernelSettings:
     """Return the settings that travel, as configuration and environment say now.
 
     Parameters
     ----------
     jit : str, optional
         The call's own word, which wins over the configuration.
-    environ : mapping, optional
-        Where ``ME_DSL_WHILE_MAX_ITERS`` is looked up.
+    has_while : bool
+        False for a kernel that no limit of iterations can change.
     """
-    limit = environ.get("ME_DSL_WHILE_MAX_ITERS", "").strip()
-    if limit and not limit.isdecimal():
-        raise ArgumentError(f"ME_DSL_WHILE_MAX_ITERS={limit!r} is not a positive integer")
-    return KernelSettings(
-        jit=spelled_out(configured("jit", "auto")) if jit is None else jit,
-        while_max_iters=int(limit) if limit else configured("while-max-iters", WHILE_MAX_ITERS),
-    )
+    mode = configured("jit", "auto") if jit is None else jit
+    limit: object = WHILE_MAX_ITERS
+    if has_while:
+        limit = os.environ.get("ME_DSL_WHILE_MAX_ITERS") or configured("while-max-iters", limit)
+    return shared_settings(mode, limit)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def shared_settings(jit: object, limit: object) -> KernelSettings:
+    """Return the one object with these settings, or complain about them."""
+    if isinstance(limit, str):
+        if not limit.strip().isdecimal():
+            raise ArgumentError(f"ME_DSL_WHILE_MAX_ITERS={limit!r} is not a positive integer")
+        limit = int(limit)
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise ArgumentError(f"while-max-iters: {limit!r} is not a positive integer")
+    return KernelSettings(spelled_out(jit), limit)

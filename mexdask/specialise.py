@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 
-from mexdask import ir
 from mexdask.backend.interp import Interpreter, prepare
 from mexdask.backend.predicate import predicate
 from mexdask.dtypes import WEAK, Type, type_name
@@ -19,6 +18,7 @@ from mexdask.runtime.dispatch import Unit
 WEAK_BY_NAME = {type_name(t): t for t in WEAK}
 
 
+@functools.lru_cache(maxsize=64)
 def type_text(t: Type, is_array: bool) -> str:
     """Return a parameter's type as it stands in signatures and travels."""
     return f"{type_name(t)}{'[]' if is_array else ''}"
@@ -50,6 +50,17 @@ class Specialisation:
         The parameters' types, by ``type_text``.
     result : str
         Name of the dtype that the result is cast to; empty for the kernel's own.
+
+    Attributes
+    ----------
+    program : ir.Program
+        The stages.
+    function : ir.Function
+        The stage that gives the result.
+    dtype : numpy.dtype
+        Of the result.
+    has_while : bool
+        Whether the limit of iterations matters to the kernel.
     """
 
     def __init__(self, parsed: Parsed, signature: tuple[str, ...], result: str):
@@ -57,22 +68,15 @@ class Specialisation:
         self.types = tuple(map(param_type, signature))
         types = dict(zip(parsed.parameters, self.types, strict=True))
         self.program = lower(parsed, types, np.dtype(result) if result else None)
+        self.function = self.program.result
+        self.dtype = self.function.results[0]
+        self.has_while = any(site.reason == "iteration-limit" for site in self.function.sites)
         self.unit = Unit(self.function, self.function.name)
 
     @property
     def source(self) -> SourceText:
         """Return the text that spans point into."""
         return self.parsed.source
-
-    @property
-    def function(self) -> ir.Function:
-        """Return the code of the stage that gives the result."""
-        return self.program.result
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Return the dtype of the result."""
-        return self.function.results[0]
 
     @functools.cached_property
     def interpreter(self) -> Interpreter:

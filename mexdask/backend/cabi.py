@@ -38,7 +38,7 @@ def pack_call(
     offset: tuple[int, ...],
     whole: tuple[int, ...],
     limit: int,
-    error: ErrorPlace,
+    error: ErrorPlace | None,
     operands: Sequence[tuple[int, tuple[int, ...]]],
     scalars: bytes,
 ) -> bytes:
@@ -50,14 +50,15 @@ def pack_call(
         Of the block, of its first element in the whole array, of the whole array.
     limit : int
         The largest number of iterations of one ``while``.
-    error : ErrorPlace
-        Kept alive by the caller until the call has returned.
+    error : ErrorPlace or None
+        Kept alive by the caller until the call has returned; None for code that cannot fail.
     operands : sequence of (address, strides)
         Input arrays, then outputs; strides in bytes, one for each dimension of the block.
     scalars : bytes
         8 bytes for each scalar parameter.
     """
-    words = [len(shape), limit, ctypes.addressof(error), *shape, *offset, *whole]
+    address = 0 if error is None else ctypes.addressof(error)
+    words = [len(shape), limit, address, *shape, *offset, *whole]
     for address, strides in operands:
         words.append(address)
         words.extend(strides)

@@ -129,10 +129,17 @@ def obtain(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, D
 
 
 def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Decision]:
-    """Look for a unit's native kernel in memory, on disk, at the compiler's; count what happened."""
-    if (decision := prevented(unit, settings)) is not None:
+    """Look for a unit's native kernel in memory, on disk, at the compiler's; count what was built.
+
+    Memory hits are counted with the chunks that they serve.
+    """
+    flags = extra_flags()
+    if (decision := prevented(unit, settings, flags)) is not None:
         return None, decision
-    key = unit.key(extra_flags())
+    assert not isinstance(flags, Failure)
+    key = unit.key(flags)
+    if (loaded := KERNELS.loaded(key.digest)) is not None:
+        return loaded, FOUND["memory"]
     entry, outcome = KERNELS.get_or_build(
         key.digest,
         lambda: build(key, lambda: unit.c_text(key), process_settings()),
@@ -141,7 +148,9 @@ def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Dec
     return record(unit, entry, outcome)
 
 
-def prevented(unit: Unit, settings: KernelSettings) -> Decision | None:
+def prevented(
+    unit: Unit, settings: KernelSettings, flags: tuple[str, ...] | Failure
+) -> Decision | None:
     """Return why a unit is not even looked for in this process, if so."""
     if settings.jit == "off":
         return JIT_OFF
@@ -150,14 +159,12 @@ def prevented(unit: Unit, settings: KernelSettings) -> Decision | None:
     if unit.foreign is not None:
         reason = f"the kernel computes in {unit.foreign.name}, which native code does not have"
         return Decision(Route.INTERPRETER, "complex-dtype", reason)
-    flags = user_flags(os.environ.get("ME_DSL_JIT_CFLAGS", ""))
     return refused(flags) if isinstance(flags, Failure) else None
 
 
-def extra_flags() -> tuple[str, ...]:
-    """Return the user's own flags, none where they are refused."""
-    flags = user_flags(os.environ.get("ME_DSL_JIT_CFLAGS", ""))
-    return () if isinstance(flags, Failure) else flags
+def extra_flags() -> tuple[str, ...] | Failure:
+    """Return the user's own flags for the compiler, or why they are refused."""
+    return user_flags(os.environ.get("ME_DSL_JIT_CFLAGS", ""))
 
 
 def record(
@@ -171,7 +178,6 @@ def record(
             stats.count_failure(entry)
         return None, refused(entry)
     if outcome is Outcome.MEMORY:
-        stats.count(unit.name, "memory_hits")
         return entry, FOUND["memory"]
     if entry.origin == "disk":
         stats.count(unit.name, "disk_hits")
@@ -187,9 +193,11 @@ def refused(failure: Failure) -> Decision:
 
 def predict(unit: Unit, settings: KernelSettings) -> Decision:
     """Return what `obtain` would decide in a process like this one, compiling and loading nothing."""
-    if (decision := prevented(unit, settings)) is not None:
+    flags = extra_flags()
+    if (decision := prevented(unit, settings, flags)) is not None:
         return decision
-    known = KERNELS.known(unit.key(extra_flags()).digest)
+    assert not isinstance(flags, Failure)
+    known = KERNELS.known(unit.key(flags).digest)
     if known is not None:
         return FOUND["memory"] if isinstance(known, LoadedKernel) else refused(known)
     compiler = find_compiler(process_settings())
@@ -212,6 +220,6 @@ def warn_once(name: str, decision: Decision) -> None:
     message = (
         f"kernel {name!r} runs through the NumPy interpreter ({decision.outcome}): {first_line}"
     )
-    # On a worker, distributed's own warn() also reaches the client; elsewhere it is warnings.warn().
+    # On a worker, distributed's warn() also reaches the client; elsewhere it is warnings.warn().
     warner = sys.modules.get("distributed.worker", warnings)
     warner.warn(message, FallbackWarning, stacklevel=2)

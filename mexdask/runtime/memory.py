@@ -93,6 +93,11 @@ class KernelCache:
             return failure, Outcome.NEGATIVE
         return self._build_once(key_digest, build, scope)
 
+    def loaded(self, key_digest: str) -> LoadedKernel | None:
+        """Return a key's kernel if this process has it; the hot path, without a lock."""
+        found = self._loaded.get(key_digest)
+        return None if found is None else found[0]
+
     def known(self, key_digest: str) -> Entry | None:
         """Return what is remembered of a key, without building it."""
         if (found := self._loaded.get(key_digest)) is not None:

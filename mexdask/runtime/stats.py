@@ -59,6 +59,20 @@ def count(kernel: str, counter: Counter, n: int = 1, seconds: float = 0.0) -> No
             row[SECONDS[counter]] += seconds
 
 
+def count_chunk(
+    kernel: str, engine: Literal["native", "interpreted"], seconds: float, *, from_memory: bool
+) -> None:
+    """Count one chunk, and the memory hit that found its kernel, if one did."""
+    with _lock:
+        row = _kernels.get(kernel)
+        if row is None:
+            row = new_row(kernel)
+        row[engine] += 1
+        row[SECONDS[engine]] += seconds
+        if from_memory:
+            row["memory_hits"] += 1
+
+
 def add_seconds(kernel: str, counter: Counter, seconds: float) -> None:
     """Add to the time of native, interpreted or compiled without counting one more."""
     count(kernel, counter, 0, seconds)

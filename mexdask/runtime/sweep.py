@@ -24,7 +24,12 @@ STALE_STAGING = 3600.0
 
 def sweep_entries(entries_fd: int, most_bytes: int, most_entries: int) -> None:
     """Drop the entries that were not used for longest, if there are too many."""
+    now = time.time()
     oldest_first = sorted(entry_stats(entries_fd), key=lambda entry: entry[2])
+    for name, _, used in oldest_first:
+        if used > now:  # the clock was set back; else such an entry would outlive all others
+            with suppress(OSError):
+                os.utime(name, (now, now), dir_fd=entries_fd, follow_symlinks=False)
     size, count = sum(length for _, length, _ in oldest_first), len(oldest_first)
     if size <= most_bytes and count <= most_entries:
         return
@@ -55,15 +60,14 @@ def sweep_bad(bad_fd: int) -> None:
 
 
 def entry_stats(entries_fd: int) -> Iterator[tuple[str, int, float]]:
-    """Yield name, size and time of each entry; a time in the future counts as now."""
-    now = time.time()
+    """Yield name, size and time of last use of each entry."""
     for shelf in listing(entries_fd):
         with suppress(OSError):
             fd = os.open(shelf, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=entries_fd)
             try:
                 for name in os.listdir(fd):
                     info = os.lstat(name, dir_fd=fd)
-                    yield f"{shelf}/{name}", info.st_size, min(info.st_mtime, now)
+                    yield f"{shelf}/{name}", info.st_size, info.st_mtime
             finally:
                 os.close(fd)
 
