@@ -1,0 +1,558 @@
+"""Masked IR to C: a gang of lanes in vector registers, divergence as masks, early exit per gang.
+
+Written for GCC's and Clang's vector extensions. Every vector has the same number of lanes whatever
+its dtype, so that masks carry over between widths; each lane variable is ``ways`` such vectors,
+which hides the latency of one behind the others. What has no vector form goes lane by lane
+through the scalar text of its row, and so gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from mexdask import ir
+from mexdask.backend.cabi import CALL_STRUCT
+from mexdask.backend.cexpr import c_cast, c_expr, c_literal, c_type
+from mexdask.backend.cprelude import helpers
+from mexdask.backend.cscalar import INDENT, TYPES, entry, key_symbol, operands
+from mexdask.backend.interp import walk
+from mexdask.backend.liveness import reads
+from mexdask.backend.predicate import MaskedFunction
+from mexdask.dtypes import BOOL, NATIVE
+
+MOST_REGISTERS = {64: 32, 32: 16, 16: 16}
+
+
+@dataclass(frozen=True)
+class Gang:
+    """How lanes are laid out.
+
+    Parameters
+    ----------
+    lanes : int
+        Of one vector of any dtype.
+    ways : int
+        Vectors that make one lane variable.
+    mask : numpy.dtype
+        Signed integer of the width that most of the kernel computes in.
+    uniform : frozenset of Var
+        Variables that hold one value for all lanes, and stay scalars.
+    names : dict
+        The C name of each variable; a vector's has the way's number behind it.
+    """
+
+    lanes: int
+    ways: int
+    mask: np.dtype
+    uniform: frozenset[ir.Var]
+    names: dict[ir.Var, str]
+
+    @property
+    def size(self) -> int:
+        """Return the number of elements that one gang computes."""
+        return self.lanes * self.ways
+
+    def is_uniform(self, node: ir.Expr) -> bool:
+        """Tell whether an expression has one value for all lanes."""
+        return all(v in self.uniform for v in reads(node))
+
+
+def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
+    """Return the C text of a masked function for vectors of ``width`` bytes.
+
+    Parameters
+    ----------
+    masked : MaskedFunction
+        In native dtypes only.
+    symbol : str
+        The name of the entry point.
+    key : str
+        What the exported ``me_key`` holds.
+    width : int
+        Bytes of one vector of the main dtype: 16, 32 or 64.
+    """
+    plan = gang_of(masked, width)
+    writer = Writer(plan)
+    body = gang_function(masked, plan, writer)
+    lanewise = "".join(writer.lanewise.values())
+    head = TYPES + CALL_STRUCT + vector_types(plan) + helpers(lanewise + body) + lanewise
+    function = masked.function
+    return "\n".join(
+        [head, body, line(function, plan), entry(function, symbol), key_symbol(key)]
+    )  # fmt: skip
+
+
+# The plan.
+
+
+def gang_of(masked: MaskedFunction, width: int) -> Gang:
+    """Choose the number of lanes by the dtype that loops compute in, and the ways by registers."""
+    size = main_size(masked)
+    names: dict[ir.Var, str] = {}
+    for variable in variables(masked):
+        names.setdefault(variable, f"v{len(names)}")
+    uniform = uniform_variables(masked)
+    busy = sum(1 for v in loop_variables(masked) if v not in uniform and not v.name.startswith("%m"))
+    ways = 4 if 4 * busy <= MOST_REGISTERS[width] else 2 if busy <= MOST_REGISTERS[width] else 1
+    return Gang(width // size, ways, np.dtype(f"i{size}"), uniform, names)
+
+
+def main_size(masked: MaskedFunction) -> int:
+    """Return the item size of the widest float that is computed in loops, else of any number."""
+    inside = [n for loop in walk(masked.body) if isinstance(loop, ir.Loop) for n in walk(loop.body)]
+    sizes = [
+        part.dtype.itemsize
+        for node in inside
+        for expression in masked_expressions(node)
+        for part in ir.parts(expression)
+        if part.dtype.kind == "f" and isinstance(part, (ir.Apply, ir.Select))
+    ]
+    return max(sizes, default=0) or max(d.itemsize for d in masked.function.dtypes if d != BOOL)
+
+
+def masked_expressions(node: ir.Masked) -> tuple[ir.Expr, ...]:
+    """Return the expressions of one masked statement."""
+    match node:
+        case ir.Set(_, value, _):
+            return (value,)
+        case ir.Mask(_, _, cond):
+            return () if cond is None else (cond,)
+        case ir.Test(failed, _, _):
+            return (failed,)
+        case _:
+            return ()
+
+
+def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
+    """Yield every variable, parameters first, in order of appearance."""
+    yield from (p.var for p in masked.function.params)
+    yield masked.lanes
+    for node in walk(masked.body):
+        match node:
+            case ir.Set(target, _, _) | ir.Mask(target, _, _):
+                yield target
+    yield from masked.results
+
+
+def loop_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
+    """Return the variables that loops touch."""
+    inside = [n for loop in walk(masked.body) if isinstance(loop, ir.Loop) for n in walk(loop.body)]
+    found = {v for n in inside for e in masked_expressions(n) for v in reads(e)}
+    return frozenset(found | {n.target for n in inside if isinstance(n, ir.Set) and n.mask is None})
+
+
+def uniform_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
+    """Return the variables that hold one value for all lanes at every point."""
+    varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
+    sets = [n for n in walk(masked.body) if isinstance(n, ir.Set)]
+    varying |= {n.target for n in walk(masked.body) if isinstance(n, ir.Mask)} | {masked.lanes}
+    while True:
+        more = {
+            n.target for n in sets if n.mask is not None or any(v in varying for v in reads(n.value))
+        }
+        if more <= varying:
+            return frozenset(v for v in variables(masked) if v not in varying)
+        varying |= more
+
+
+# Vector types and what is done with masks.
+
+
+def vector(dtype: np.dtype) -> str:
+    """Return the C type of one vector of a dtype; bools are masks."""
+    return "vm" if dtype == BOOL else f"v{c_type(dtype)}"
+
+
+def signed(dtype: np.dtype) -> str:
+    """Return the C type of the vector of signed integers as wide as a dtype's."""
+    return f"vi{8 * dtype.itemsize}"
+
+
+def vector_types(plan: Gang) -> str:
+    """Return the vector types, selection under a mask for each, and the test for live lanes."""
+    numbers = [d for d in NATIVE if d != BOOL]
+    lines = [
+        f"typedef {c_type(d)} v{c_type(d)} __attribute__((vector_size({plan.lanes * d.itemsize})));\n"
+        f"typedef {c_type(d)} __attribute__((vector_size({plan.lanes * d.itemsize}), aligned(1), "
+        f"may_alias)) w{c_type(d)};\n"
+        for d in numbers
+    ]
+    lines.append(f"typedef v{c_type(plan.mask)} vm;\n")
+    for d in numbers:
+        v, i = vector(d), signed(d)
+        mask = "m" if d.itemsize == plan.mask.itemsize else f"__builtin_convertvector(m, {i})"
+        lines.append(
+            f"static inline {v} sel_{c_type(d)}(vm m, {v} a, {v} b)\n"
+            f"{{ {i} k = ({i}){mask}; return ({v})((k & ({i})a) | (~k & ({i})b)); }}\n"
+        )
+    lines.append("static inline vm sel_b8(vm m, vm a, vm b) { return (m & a) | (~m & b); }\n")
+    return "".join(lines) + any_lane(plan.lanes * plan.mask.itemsize)
+
+
+def any_lane(size: int) -> str:
+    """Return the test whether a mask of ``size`` bytes has a live lane."""
+    gcc = {
+        64: ("__AVX512F__", "v8", "__builtin_ia32_ptestmq512(q, q, -1)"),
+        32: ("__AVX__", "v4", "!__builtin_ia32_ptestz256(q, q)"),
+        16: ("__SSE4_1__", "v2", "!__builtin_ia32_ptestz128(q, q)"),
+    }
+    feature, name, test = gcc[size]
+    return (
+        f"typedef long long {name}q __attribute__((vector_size({size})));\n"
+        "static inline int any_lane(vm m)\n{\n"
+        f"#if defined({feature}) && !defined(__clang__)\n"
+        f"    {name}q q = ({name}q)m;\n    return {test};\n"
+        "#else\n"
+        "    u64 q[sizeof m / 8], r = 0;\n"
+        "    __builtin_memcpy(q, &m, sizeof m);\n"
+        "    for (unsigned k = 0; k < sizeof m / 8; ++k) r |= q[k];\n"
+        "    return r != 0;\n"
+        "#endif\n}\n"
+    )
+
+
+# Expressions.
+
+
+class Writer:
+    """Writes expressions; collects the lane-by-lane functions that they call."""
+
+    def __init__(self, plan: Gang):
+        self.plan = plan
+        self.lanewise: dict[str, str] = {}
+
+    def vector(self, node: ir.Expr, way: int) -> str:
+        """Return the C text of an expression as one vector."""
+        if self.plan.is_uniform(node):
+            return self.spread(node)
+        match node:
+            case ir.Var():
+                return f"{self.plan.names[node]}_{way}"
+            case ir.Cast(arg, dtype):
+                return self.cast(arg, dtype, way)
+            case ir.Select(cond, yes, no, dtype):
+                arms = (self.vector(yes, way), self.vector(no, way))
+                if self.plan.is_uniform(cond):
+                    return f"({c_expr(cond, self.plan.names)} ? {arms[0]} : {arms[1]})"
+                return f"sel_{c_type(dtype)}({self.vector(cond, way)}, {arms[0]}, {arms[1]})"
+            case ir.Apply():
+                return self.apply(node, way)
+            case ir.Const() | ir.IterationLimit():
+                raise AssertionError("constants are uniform")
+            case _:
+                assert_never(node)
+
+    def spread(self, node: ir.Expr) -> str:
+        """Return one value in every lane; ``x - {}`` keeps the sign of zero, ``{} + x`` does not."""
+        text = c_expr(node, self.plan.names)
+        if node.dtype == BOOL:
+            return f"((vm){{0}} - ({c_type(self.plan.mask)}){text})"
+        return f"({text} - ({vector(node.dtype)}){{0}})"
+
+    def mask_of(self, comparison: str, dtype: np.dtype) -> str:
+        """Return a comparison of vectors of a dtype as a mask."""
+        if dtype.itemsize == self.plan.mask.itemsize:
+            return f"((vm)({comparison}))"
+        return f"__builtin_convertvector({comparison}, vm)"
+
+    def cast(self, arg: ir.Expr, dtype: np.dtype, way: int) -> str:
+        """Return a conversion."""
+        text, source = self.vector(arg, way), arg.dtype
+        if dtype == BOOL:
+            return self.mask_of(f"{text} != 0", source)
+        if source == BOOL and dtype.kind == "f":
+            one = c_literal(1, dtype)
+            return f"sel_{c_type(dtype)}({text}, {one} - ({vector(dtype)}){{0}}, ({vector(dtype)}){{0}})"
+        if source == BOOL:
+            return f"({vector(dtype)})(-__builtin_convertvector({text}, {signed(dtype)}))"
+        if source.kind == "f" and dtype.kind in "iu":
+            name = f"to_{c_type(source)}_{c_type(dtype)}"
+            return self.by_lane(name, c_cast("x0[l]", source, dtype), (source,), dtype, [text])
+        return f"__builtin_convertvector({text}, {vector(dtype)})"
+
+    def apply(self, node: ir.Apply, way: int) -> str:
+        """Return an operator: its vector form if it has one, else lane by lane."""
+        texts = [self.vector(a, way) for a in node.args]
+        if (form := self.vector_form(node, texts)) is not None:
+            return form
+        dtypes = tuple(a.dtype for a in node.args)
+        template = node.op.template(dtypes)
+        suffix = "f" if dtypes[0] == np.float32 else ""
+        lanes = [f"x{n}[l]" for n in range(len(dtypes))]
+        scalar = template.format(*lanes, n=c_type(dtypes[0]), s=suffix)
+        names = "_".join((function_name(node.op.name), *map(c_type, dtypes)))
+        return self.by_lane(f"each_{names}", scalar, dtypes, node.dtype, texts)
+
+    def vector_form(self, node: ir.Apply, texts: list[str]) -> str | None:
+        """Return the vector form of an operator, None where it has none."""
+        dtype, name = node.args[0].dtype, node.op.name
+        same = all(a.dtype == dtype for a in node.args)
+        a, b, *_ = (*texts, "", "")
+        if dtype == BOOL:
+            logic = {"+": "|", "*": "&", "&": "&", "|": "|", "^": "^"}
+            if name in logic:
+                return f"({a} {logic[name]} {b})"
+            return f"(~{a})" if name == "~" else None
+        if not same:
+            return None
+        if name in ("+", "-", "*") or (name == "/" and dtype.kind == "f"):
+            return f"({a} {name} {b})"
+        if name in ("&", "|", "^"):
+            return f"({a} {name} {b})"
+        if name in ("<", "<=", ">", ">=", "==", "!="):
+            return self.mask_of(f"{a} {name} {b}", dtype)
+        if name in ("<<", ">>", "//", "%"):
+            return self.by_constant(name, node.args[1], a)
+        return self.named_form(name, dtype, a, b)
+
+    def named_form(self, name: str, dtype: np.dtype, a: str, b: str) -> str | None:
+        """Return the vector form of unary operators and functions."""
+        simple = {"u-": f"(-{a})", "u+": a, "~": f"(~{a})", "square": f"({a} * {a})"}
+        if name in simple:
+            return simple[name]
+        compare = {"maximum": (">", a), "minimum": ("<", a), "fmax": (">", b), "fmin": ("<", b)}
+        if name in compare and "(" not in a + b:
+            sign, tested = compare[name]
+            test = f"({a} {sign} {b})" + (f" | ({tested} != {tested})" if dtype.kind == "f" else "")
+            return f"sel_{c_type(dtype)}({self.mask_of(test, dtype)}, {a}, {b})"
+        if name == "isnan" and dtype.kind == "f" and "(" not in a:
+            return self.mask_of(f"{a} != {a}", dtype)
+        if name == "abs" and dtype.kind == "f":
+            i = signed(dtype)
+            bits = "0x7fffffff" if dtype.itemsize == 4 else "0x7fffffffffffffffLL"
+            return f"(({vector(dtype)})(({i}){a} & {bits}))"
+        return None
+
+    def by_constant(self, name: str, by: ir.Expr, a: str) -> str | None:
+        """Return shifts by a constant, and floor division by a power of two, which is one."""
+        if not isinstance(by, ir.Const) or by.dtype.kind not in "iu":
+            return None
+        n, bits = int(by.value.real), 8 * by.dtype.itemsize
+        if name in ("<<", ">>"):
+            return f"({a} {name} {n})" if 0 <= n < bits else None
+        if n <= 0 or n & (n - 1):
+            return None
+        return f"({a} >> {int(math.log2(n))})" if name == "//" else f"({a} & {c_literal(n - 1, by.dtype)})"
+
+    def by_lane(
+        self, name: str, scalar: str, dtypes: tuple[np.dtype, ...], result: np.dtype, texts: list[str]
+    ) -> str:
+        """Return a call of a function that computes each lane by scalar text."""
+        if name not in self.lanewise:
+            count, lane = self.plan.lanes, c_type(self.plan.mask)
+            params = ", ".join(f"{vector(d)} a{n}" for n, d in enumerate(dtypes))
+            loads = [
+                f"    {lane if d == BOOL else c_type(d)} x{n}[{count}]; __builtin_memcpy(x{n}, &a{n}, sizeof x{n});\n"
+                for n, d in enumerate(dtypes)
+            ]
+            for n, d in enumerate(dtypes):
+                if d == BOOL:
+                    scalar = scalar.replace(f"x{n}[l]", f"((b8)(x{n}[l] & 1))")
+            kind = lane if result == BOOL else c_type(result)
+            value = f"({lane})-({lane})({scalar})" if result == BOOL else scalar
+            self.lanewise[name] = (
+                f"static inline {vector(result)} {name}({params})\n{{\n{''.join(loads)}"
+                f"    {kind} y[{count}]; {vector(result)} r;\n"
+                f"    for (int l = 0; l < {count}; ++l) y[l] = {value};\n"
+                f"    __builtin_memcpy(&r, y, sizeof r);\n    return r;\n}}\n"
+            )
+        return f"{name}({', '.join(texts)})"
+
+
+def function_name(name: str) -> str:
+    """Return a part of a C name for an operator."""
+    return name if name.isidentifier() else "op" + "".join(f"{ord(c):x}" for c in name)
+
+
+# Statements.
+
+
+def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
+    """Return the C function that computes one gang from contiguous inputs."""
+    function, names = masked.function, plan.names
+    arrays = [p.var for p in function.params if p.is_array]
+    params = [f"const {c_type(v.dtype)} *a{k}" for k, v in enumerate(arrays)]
+    params += [f"{c_type(d)} *r{k}" for k, d in enumerate(function.results)]
+    params += [f"{c_type(p.var.dtype)} {names[p.var]}" for p in function.params if not p.is_array]
+    scalars = {p.var for p in function.params if not p.is_array}
+    lines = ["static __attribute__((noinline)) int",
+             f"gang(i64 lanes, i64 limit, i64 *place, {', '.join(params)})", "{"]  # fmt: skip
+    lines.append(f"{INDENT}(void)limit, (void)place;")
+    lines += [f"{INDENT}(void){names[v]};" for v in scalars if v in plan.uniform]
+    for variable, name in names.items():
+        if variable in plan.uniform and variable not in scalars:
+            lines.append(f"{INDENT}{c_type(variable.dtype)} {name} = 0; (void){name};")
+        elif variable not in plan.uniform:
+            lines += declarations(variable, name, plan, scalars, arrays)
+    if function.sites:
+        lines.append(f"{INDENT}int failed[{plan.size}] = {{0}}, any_failed = 0;")
+    lines += statements(masked.body, plan, writer, INDENT)
+    lines += stores(masked, plan)
+    if function.sites:
+        lines.append(f"{INDENT}if (any_failed)")
+        lines.append(f"{INDENT * 2}for (i64 k = 0; k < lanes; ++k)")
+        lines.append(f"{INDENT * 3}if (failed[k]) {{ *place = k; return failed[k]; }}")
+    return "\n".join([*lines, f"{INDENT}return 0;", "}", ""])
+
+
+def declarations(
+    variable: ir.Var, name: str, plan: Gang, scalars: set[ir.Var], arrays: list[ir.Var]
+) -> Iterator[str]:
+    """Yield the declarations of a lane variable: loaded, spread or empty."""
+    kind = vector(variable.dtype)
+    for way in range(plan.ways):
+        first = way * plan.lanes
+        if variable.name == "%m0":
+            steps = ", ".join(str(first + lane) for lane in range(plan.lanes))
+            limit = f"(({c_type(plan.mask)})lanes - (vm){{0}})"
+            start = f"(vm)((vm){{{steps}}} < {limit})"
+        elif variable in arrays:
+            source = f"a{arrays.index(variable)} + {first}"
+            if variable.dtype == BOOL:
+                start = f"__builtin_convertvector(*(const wu8 *)({source}) != 0, vm)"
+            else:
+                start = f"*(const w{c_type(variable.dtype)} *)({source})"
+        elif variable in scalars:
+            start = f"{name} - ({kind}){{0}}"
+            if variable.dtype == BOOL:
+                start = f"(vm){{0}} - ({c_type(plan.mask)}){name}"
+        else:
+            start = "{0}"
+        yield f"{INDENT}{kind} {name}_{way} = {start}; (void){name}_{way};"
+
+
+def stores(masked: MaskedFunction, plan: Gang) -> Iterator[str]:
+    """Yield the stores of the results."""
+    for k, variable in enumerate(masked.results):
+        for way in range(plan.ways):
+            value = f"{plan.names[variable]}_{way}"
+            kind = "wu8" if variable.dtype == BOOL else f"w{c_type(variable.dtype)}"
+            if variable.dtype == BOOL:
+                value = f"(vu8)(-__builtin_convertvector({value}, vi8))"
+            yield f"{INDENT}*({kind} *)(r{k} + {way * plan.lanes}) = {value};"
+
+
+def statements(
+    body: tuple[ir.Masked, ...], plan: Gang, writer: Writer, indent: str
+) -> Iterator[str]:
+    """Yield the C lines of masked statements, each for every way."""
+    names, ways = plan.names, range(plan.ways)
+    for node in body:
+        match node:
+            case ir.Set(target, value, mask):
+                yield from assignment(target, value, mask, plan, writer, indent)
+            case ir.Mask(target, parent, cond):
+                for w in ways:
+                    yield f"{indent}{names[target]}_{w} = {narrowed(names[parent], cond, plan, writer, w)};"
+            case ir.Kill(masks, by):
+                for w in ways:
+                    yield f"{indent}{{ vm dead = ~{names[by]}_{w};"
+                    kills = " ".join(f"{names[m]}_{w} &= dead;" for m in masks)
+                    yield f"{indent}  {kills} }}"
+            case ir.Guard(mask, inner):
+                yield f"{indent}if (any_lane({alive(names[mask], plan)})) {{"
+                yield from statements(inner, plan, writer, indent + INDENT)
+                yield f"{indent}}}"
+            case ir.Loop(live, inner):
+                yield f"{indent}while (any_lane({alive(names[live], plan)})) {{"
+                yield from statements(inner, plan, writer, indent + INDENT)
+                yield f"{indent}}}"
+            case ir.Test():
+                yield from failure(node, plan, writer, indent)
+            case _:
+                assert_never(node)
+
+
+def alive(mask: str, plan: Gang) -> str:
+    """Return the union of a mask's ways."""
+    return " | ".join(f"{mask}_{w}" for w in range(plan.ways))
+
+
+def assignment(
+    target: ir.Var, value: ir.Expr, mask: ir.Var | None, plan: Gang, writer: Writer, indent: str
+) -> Iterator[str]:
+    """Yield an assignment to a scalar or to each way of a lane variable."""
+    name = plan.names[target]
+    if target in plan.uniform:
+        yield f"{indent}{name} = {c_expr(value, plan.names)};"
+        return
+    for way in range(plan.ways):
+        text = writer.vector(value, way)
+        if mask is not None:
+            text = f"sel_{c_type(target.dtype)}({plan.names[mask]}_{way}, {text}, {name}_{way})"
+        yield f"{indent}{name}_{way} = {text};"
+
+
+def narrowed(parent: str, cond: ir.Expr | None, plan: Gang, writer: Writer, way: int) -> str:
+    """Return a mask's lanes where a condition holds too."""
+    if cond is None:
+        return f"{parent}_{way}"
+    if plan.is_uniform(cond):
+        return f"{c_expr(cond, plan.names)} ? {parent}_{way} : (vm){{0}}"
+    return f"{parent}_{way} & {writer.vector(cond, way)}"
+
+
+def failure(node: ir.Test, plan: Gang, writer: Writer, indent: str) -> Iterator[str]:
+    """Yield the end of the lanes that fail: noted where they stand, taken out of every mask."""
+    masks = [v for v in plan.names if v.name.startswith("%m")]
+    for way in range(plan.ways):
+        hit = narrowed(plan.names[node.mask], node.failed, plan, writer, way)
+        yield f"{indent}{{ vm hit = {hit};"
+        yield f"{indent}  if (any_lane(hit)) {{"
+        yield f"{indent}    any_failed = 1;"
+        yield f"{indent}    for (int l = 0; l < {plan.lanes}; ++l)"
+        note = f"failed[{way * plan.lanes} + l]"
+        yield f"{indent}      if (hit[l] && !{note}) {note} = {node.site + 1};"
+        kills = " ".join(f"{plan.names[m]}_{way} &= ~hit;" for m in masks)
+        yield f"{indent}    {kills}"
+        yield f"{indent}  }} }}"
+
+
+# The loop over gangs.
+
+
+def line(function: ir.Function, plan: Gang) -> str:
+    """Return the C function that runs over one dimension, gang by gang.
+
+    The last gang, and gangs of strided arrays, go through buffers on the stack: the same code
+    computes every element, wherever it stands.
+    """
+    arrays, scalars = operands(function)
+    inputs, size = len(arrays) - len(function.results), plan.size
+    params = ["i64 n", "i64 at", "i64 limit", "i64 *error", "char *const *p", "const i64 *s"]
+    params += [f"{t} q{k}" for k, t in enumerate(scalars)]
+    unit = " && ".join(f"s[{k}] == (i64)sizeof({t})" for k, t in enumerate(arrays))
+    rest = "".join(f", q{k}" for k in range(len(scalars)))
+    direct = ", ".join(f"({t} *)p[{k}] + k" for k, t in enumerate(arrays))
+    buffers = ", ".join(f"b{k}" for k in range(len(arrays)))
+    deep = INDENT * 3
+    lines = [
+        f"static int line({', '.join(params)})",
+        "{",
+        f"{INDENT}const int direct = {unit};",
+        *(f"{INDENT}{t} b{k}[{size}] = {{0}};" for k, t in enumerate(arrays)),
+        f"{INDENT}for (i64 k = 0; k < n; k += {size}) {{",
+        f"{INDENT * 2}i64 lanes = n - k < {size} ? n - k : {size}, place = 0;",
+        f"{INDENT * 2}int failed;",
+        f"{INDENT * 2}if (direct && lanes == {size}) {{",
+        f"{deep}failed = gang(lanes, limit, &place, {direct}{rest});",
+        f"{INDENT * 2}}} else {{",
+        *(f"{deep}for (i64 l = 0; l < lanes; ++l) b{k}[l] = *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]);"
+          for k in range(inputs)),
+        f"{deep}failed = gang(lanes, limit, &place, {buffers}{rest});",
+        *(f"{deep}for (i64 l = 0; l < lanes; ++l) *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]) = b{k}[l];"
+          for k in range(inputs, len(arrays))),
+        f"{INDENT * 2}}}",
+        f"{INDENT * 2}if (failed) {{ *error = at + k + place; return failed; }}",
+        f"{INDENT}}}",
+        f"{INDENT}(void)error;",
+        f"{INDENT}return 0;",
+        "}",
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
