@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mexdask import chunk
-from mexdask.arguments import Argument, bind, checked_dtype
+from mexdask.arguments import Argument, bind, native_dtype
 from mexdask.blockkernel import BlockKernel, interned
 from mexdask.chunk import Place
-from mexdask.errors import ArgumentError, SourceText
+from mexdask.errors import ArgumentError, SourceText, described
 from mexdask.explanation import Explanation, explain_native
 from mexdask.frontend.freenames import check_free_names
 from mexdask.frontend.parse import FUNCTION_NAMES, Parsed, parse, source_of_function, source_of_text
@@ -105,7 +106,7 @@ class Kernel:
 
     def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
         s = self._source
-        return restored, (s.text, s.name, s.origin, s.first_line)
+        return restored, astuple(s)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Kernel) and self._source == other._source
@@ -120,9 +121,9 @@ class Kernel:
         return "mexdask.Kernel", self._source.text, self._source.name
 
 
-def restored(text: str, name: str, origin: str, first_line: int) -> Kernel:
+def restored(*source: Any) -> Kernel:
     """Return a kernel from what its pickle holds."""
-    return Kernel(SourceText(text, name, origin, first_line))
+    return Kernel(SourceText(*source))
 
 
 Source = str | Kernel | Callable[..., Any]
@@ -279,10 +280,14 @@ def explain(
 
 def checked_params(params: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return ``params``, which must not repeat a keyword."""
-    for name in params or ():
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise ArgumentError(f"params is {described(type(params))}; give a dict of name to argument")
+    for name in params:
         if name in named:
             raise ArgumentError(f"{name!r} is given both in params and by keyword")
-    return params or {}
+    return params
 
 
 class Call(NamedTuple):
@@ -332,9 +337,8 @@ class Call(NamedTuple):
         source = self.parsed.source
         patterns = tuple(pattern(a) for a in self.arguments)
         signature = tuple(a.type_text for a in self.arguments)
-        fields = (source.text, source.name, source.origin, source.first_line, self.given)
         s = self.settings
-        return interned(*fields, signature, patterns, self.result, s.jit, s.while_max_iters)
+        return interned(*astuple(source), self.given, signature, patterns, self.result, *astuple(s))
 
     def values(self) -> list[Any]:
         """Return the arguments as arrays of their parameters' dtypes, scalars as 0-d arrays."""
@@ -370,9 +374,12 @@ class Call(NamedTuple):
 def result_name(dtype: Any) -> str:
     """Return the name of the dtype that a result is cast to."""
     try:
-        return checked_dtype("dtype", np.dtype(dtype)).name
-    except TypeError:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError):
         raise ArgumentError(f"dtype={dtype!r} is not a dtype") from None
+    if (native := native_dtype(found)) is None:
+        raise ArgumentError(f"a result cannot have dtype {found}; take another, such as 'float32'")
+    return native.name
 
 
 def pattern(argument: Argument) -> str:

@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 # Python is back between slabs, so that Ctrl-C works; large enough to hide the call.
 NATIVE_SLAB = 1 << 18
 # Temporaries of this many lanes stay in the second-level cache.
-INTERPRETED_SLAB = 1 << 15
+INTERPRETED_SLAB = 1 << 16
 
 
 class Place(NamedTuple):

@@ -21,7 +21,10 @@ class Explanation:
     engine : {"native", "interpreter"}
         What runs the chunks.
     form : str
-        "scalar" for native code, one element an iteration; empty for the interpreter.
+        Of native code: "scalar", one element an iteration, or "simd", gangs of vector lanes; empty
+        for the interpreter.
+    form_reason : str
+        Why the code has that form.
     outcome, reason : str
         Why: a stable word and a sentence.
     signature : str
@@ -44,6 +47,7 @@ class Explanation:
 
     engine: str
     form: str
+    form_reason: str
     outcome: str
     reason: str
     signature: str
@@ -57,7 +61,7 @@ class Explanation:
 
     def __str__(self) -> str:
         where = " (predicted; each worker decides for itself)" if self.predicted else ""
-        form = f", {self.form} form" if self.form else ""
+        form = f", {self.form} form ({self.form_reason})" if self.form else ""
         lines = [
             f"signature  {self.signature}",
             f"engine     {self.engine}{form}{where}",
@@ -82,14 +86,16 @@ def explain_native(
     else:
         native, decision = find(kernel.unit, settings)
         path = native.path if native else None
+    form = kernel.unit.form(settings.simd) if decision.route is Route.NATIVE else None
     key, c_text = "", ""
     flags = extra_flags()
     if kernel.unit.foreign is None and not isinstance(flags, Failure):
-        cache_key = kernel.unit.key(flags)
-        key, c_text = cache_key.digest, kernel.unit.c_text(cache_key)
+        cache_key = kernel.unit.key(flags, settings.simd)
+        key, c_text = cache_key.digest, kernel.unit.c_text(cache_key, settings.simd)
     return Explanation(
         engine=decision.route.value,
-        form="scalar" if decision.route is Route.NATIVE else "",
+        form=form.name if form else "",
+        form_reason=form.reason if form else "",
         outcome=decision.outcome,
         reason=decision.reason,
         signature=signature_text(kernel),

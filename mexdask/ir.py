@@ -310,3 +310,24 @@ class Test:
 
 
 Masked = Set | Mask | Kill | Guard | Loop | Test
+
+
+def walk_masked(body: tuple[Masked, ...]) -> Iterator[Masked]:
+    """Yield every masked statement in order of appearance, nested ones after what holds them."""
+    for node in body:
+        yield node
+        if isinstance(node, (Guard, Loop)):
+            yield from walk_masked(node.body)
+
+
+def masked_expressions(node: Masked) -> tuple[Expr, ...]:
+    """Return the expressions of one masked statement."""
+    match node:
+        case Set(_, value, _):
+            return (value,)
+        case Mask(_, _, cond):
+            return () if cond is None else (cond,)
+        case Test(failed, _, _):
+            return (failed,)
+        case _:
+            return ()

@@ -12,6 +12,7 @@ from typing import Any
 from mexdask.errors import ArgumentError
 
 JIT_MODES = ("auto", "off", "require")
+SIMD_MODES = ("auto", "off", "16", "32", "64")
 WHILE_MAX_ITERS = 10_000_000
 
 
@@ -25,14 +26,19 @@ class KernelSettings:
         Native code if it can be had, never, or an error where it cannot.
     while_max_iters : int
         The largest number of iterations of one ``while`` loop for one element.
+    simd : {"auto", "off", "16", "32", "64"}
+        Bytes of the vectors that native code may use, lowered to what the machine has.
     """
 
     jit: str = "auto"
     while_max_iters: int = WHILE_MAX_ITERS
+    simd: str = "auto"
 
     def __post_init__(self) -> None:
         if self.jit not in JIT_MODES:
             raise ArgumentError(f"jit={self.jit!r} is not one of {', '.join(JIT_MODES)}")
+        if self.simd not in SIMD_MODES:
+            raise ArgumentError(f"simd: {self.simd!r} is not one of {', '.join(SIMD_MODES)}")
         if not 0 < self.while_max_iters < 2**63:
             raise ArgumentError(
                 f"while-max-iters: {self.while_max_iters!r} is not a positive 64-bit integer"
@@ -122,11 +128,11 @@ def kernel_settings(jit: str | None = None, *, has_while: bool = True) -> Kernel
     limit: object = WHILE_MAX_ITERS
     if has_while:
         limit = os.environ.get("ME_DSL_WHILE_MAX_ITERS") or configured("while-max-iters", limit)
-    return shared_settings(mode, limit)
+    return shared_settings(mode, limit, configured("simd", "auto"))
 
 
 @functools.lru_cache(maxsize=64, typed=True)
-def shared_settings(jit: object, limit: object) -> KernelSettings:
+def shared_settings(jit: object, limit: object, simd: object) -> KernelSettings:
     """Return the one object with these settings, or complain about them."""
     if isinstance(limit, str):
         if not limit.strip().isdecimal():
@@ -134,4 +140,4 @@ def shared_settings(jit: object, limit: object) -> KernelSettings:
         limit = int(limit)
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise ArgumentError(f"while-max-iters: {limit!r} is not a positive integer")
-    return KernelSettings(spelled_out(jit), limit)
+    return KernelSettings(spelled_out(jit), limit, spelled_out(simd))

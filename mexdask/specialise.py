@@ -7,7 +7,6 @@ import functools
 import numpy as np
 
 from mexdask.backend.interp import Interpreter, prepare
-from mexdask.backend.predicate import predicate
 from mexdask.dtypes import WEAK, Type, type_name
 from mexdask.errors import SourceText
 from mexdask.frontend.lower import ParamType, lower
@@ -81,7 +80,7 @@ class Specialisation:
     @functools.cached_property
     def interpreter(self) -> Interpreter:
         """Return the kernel ready for the interpreter."""
-        return prepare(predicate(self.function))
+        return prepare(self.unit.masked)
 
 
 @functools.lru_cache(maxsize=1024)

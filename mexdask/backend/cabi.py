@@ -9,7 +9,7 @@ its address and byte strides, then the scalars, each in the low bytes of a word.
 from __future__ import annotations
 
 import ctypes
-import struct
+from array import array
 from collections.abc import Sequence
 
 ABI_VERSION = 1
@@ -62,4 +62,4 @@ def pack_call(
     for address, strides in operands:
         words.append(address)
         words.extend(strides)
-    return struct.pack(f"={len(words)}q", *words) + scalars
+    return array("q", words).tobytes() + scalars

@@ -20,7 +20,6 @@ from mexdask.backend.cabi import CALL_STRUCT
 from mexdask.backend.cexpr import c_cast, c_expr, c_literal, c_type
 from mexdask.backend.cprelude import helpers
 from mexdask.backend.cscalar import INDENT, TYPES, entry, key_symbol, operands
-from mexdask.backend.interp import walk
 from mexdask.backend.liveness import reads
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.dtypes import BOOL, NATIVE
@@ -80,7 +79,9 @@ def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
     writer = Writer(plan)
     body = gang_function(masked, plan, writer)
     lanewise = "".join(writer.lanewise.values())
-    head = TYPES + CALL_STRUCT + vector_types(plan) + helpers(lanewise + body) + lanewise
+    # Vectors wider than a register are passed between our own inline functions only.
+    quiet = '#pragma GCC diagnostic ignored "-Wpsabi"\n'
+    head = quiet + TYPES + CALL_STRUCT + vector_types(plan) + helpers(lanewise + body) + lanewise
     function = masked.function
     return "\n".join(
         [head, body, line(function, plan), entry(function, symbol), key_symbol(key)]
@@ -102,37 +103,41 @@ def gang_of(masked: MaskedFunction, width: int) -> Gang:
     return Gang(width // size, ways, np.dtype(f"i{size}"), uniform, names)
 
 
+def loop_statements(masked: MaskedFunction) -> list[ir.Masked]:
+    """Return the statements inside loops."""
+    loops = [node for node in ir.walk_masked(masked.body) if isinstance(node, ir.Loop)]
+    return [node for loop in loops for node in ir.walk_masked(loop.body)]
+
+
 def main_size(masked: MaskedFunction) -> int:
-    """Return the item size of the widest float that is computed in loops, else of any number."""
-    inside = [n for loop in walk(masked.body) if isinstance(loop, ir.Loop) for n in walk(loop.body)]
+    """Return the item size of the widest float that is computed in loops, else of any number.
+
+    At least 4, so that a mask's lane can hold its own number.
+    """
     sizes = [
         part.dtype.itemsize
-        for node in inside
-        for expression in masked_expressions(node)
+        for node in loop_statements(masked)
+        for expression in ir.masked_expressions(node)
         for part in ir.parts(expression)
         if part.dtype.kind == "f" and isinstance(part, (ir.Apply, ir.Select))
     ]
-    return max(sizes, default=0) or max(d.itemsize for d in masked.function.dtypes if d != BOOL)
+    return max(sizes, default=0) or max(4, *(d.itemsize for d in masked.function.dtypes))
 
 
-def masked_expressions(node: ir.Masked) -> tuple[ir.Expr, ...]:
-    """Return the expressions of one masked statement."""
-    match node:
-        case ir.Set(_, value, _):
-            return (value,)
-        case ir.Mask(_, _, cond):
-            return () if cond is None else (cond,)
-        case ir.Test(failed, _, _):
-            return (failed,)
-        case _:
-            return ()
+def lanewise_in_loops(masked: MaskedFunction, plan: Gang) -> list[str]:
+    """Return the operators in loops, on lane variables, that have no vector form."""
+    writer = Writer(plan)
+    for node in loop_statements(masked):
+        for expression in ir.masked_expressions(node):
+            writer.vector(expression, 0)
+    return sorted(writer.slow)
 
 
 def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
     """Yield every variable, parameters first, in order of appearance."""
     yield from (p.var for p in masked.function.params)
     yield masked.lanes
-    for node in walk(masked.body):
+    for node in ir.walk_masked(masked.body):
         match node:
             case ir.Set(target, _, _) | ir.Mask(target, _, _):
                 yield target
@@ -140,17 +145,17 @@ def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
 
 
 def loop_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
-    """Return the variables that loops touch."""
-    inside = [n for loop in walk(masked.body) if isinstance(loop, ir.Loop) for n in walk(loop.body)]
-    found = {v for n in inside for e in masked_expressions(n) for v in reads(e)}
+    """Return the variables that loops read, or set for good."""
+    inside = loop_statements(masked)
+    found = {v for node in inside for e in ir.masked_expressions(node) for v in reads(e)}
     return frozenset(found | {n.target for n in inside if isinstance(n, ir.Set) and n.mask is None})
 
 
 def uniform_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
     """Return the variables that hold one value for all lanes at every point."""
     varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
-    sets = [n for n in walk(masked.body) if isinstance(n, ir.Set)]
-    varying |= {n.target for n in walk(masked.body) if isinstance(n, ir.Mask)} | {masked.lanes}
+    sets = [n for n in ir.walk_masked(masked.body) if isinstance(n, ir.Set)]
+    varying |= {n.target for n in ir.walk_masked(masked.body) if isinstance(n, ir.Mask)} | {masked.lanes}
     while True:
         more = {
             n.target for n in sets if n.mask is not None or any(v in varying for v in reads(n.value))
@@ -225,6 +230,7 @@ class Writer:
     def __init__(self, plan: Gang):
         self.plan = plan
         self.lanewise: dict[str, str] = {}
+        self.slow: set[str] = set()
 
     def vector(self, node: ir.Expr, way: int) -> str:
         """Return the C text of an expression as one vector."""
@@ -271,6 +277,7 @@ class Writer:
         if source == BOOL:
             return f"({vector(dtype)})(-__builtin_convertvector({text}, {signed(dtype)}))"
         if source.kind == "f" and dtype.kind in "iu":
+            self.slow.add(f"{dtype.name}() of a float")
             name = f"to_{c_type(source)}_{c_type(dtype)}"
             return self.by_lane(name, c_cast("x0[l]", source, dtype), (source,), dtype, [text])
         return f"__builtin_convertvector({text}, {vector(dtype)})"
@@ -280,6 +287,7 @@ class Writer:
         texts = [self.vector(a, way) for a in node.args]
         if (form := self.vector_form(node, texts)) is not None:
             return form
+        self.slow.add(node.op.name)
         dtypes = tuple(a.dtype for a in node.args)
         template = node.op.template(dtypes)
         suffix = "f" if dtypes[0] == np.float32 else ""
@@ -312,21 +320,26 @@ class Writer:
 
     def named_form(self, name: str, dtype: np.dtype, a: str, b: str) -> str | None:
         """Return the vector form of unary operators and functions."""
-        simple = {"u-": f"(-{a})", "u+": a, "~": f"(~{a})", "square": f"({a} * {a})"}
+        simple = {"u-": f"(-{a})", "u+": a, "~": f"(~{a})"}
         if name in simple:
             return simple[name]
-        compare = {"maximum": (">", a), "minimum": ("<", a), "fmax": (">", b), "fmin": ("<", b)}
-        if name in compare and "(" not in a + b:
-            sign, tested = compare[name]
-            test = f"({a} {sign} {b})" + (f" | ({tested} != {tested})" if dtype.kind == "f" else "")
-            return f"sel_{c_type(dtype)}({self.mask_of(test, dtype)}, {a}, {b})"
-        if name == "isnan" and dtype.kind == "f" and "(" not in a:
-            return self.mask_of(f"{a} != {a}", dtype)
-        if name == "abs" and dtype.kind == "f":
-            i = signed(dtype)
-            bits = "0x7fffffff" if dtype.itemsize == 4 else "0x7fffffffffffffffLL"
-            return f"(({vector(dtype)})(({i}){a} & {bits}))"
-        return None
+        v, c = vector(dtype), c_type(dtype)
+        nan = {"a": " | (a != a)", "b": " | (b != b)"} if dtype.kind == "f" else {"a": "", "b": ""}
+        chosen = {"maximum": "(a > b)" + nan["a"], "minimum": "(a < b)" + nan["a"],
+                  "fmax": "(a > b)" + nan["b"], "fmin": "(a < b)" + nan["b"]}  # fmt: skip
+        bits = f"0x7fffffff{'ffffffffLL' if dtype.itemsize == 8 else ''}"
+        bodies = {"square": f"{v} %s({v} a) {{ return a * a; }}"}
+        if name in chosen:
+            picked = f"sel_{c}({self.mask_of(chosen[name], dtype)}, a, b)"
+            bodies[name] = f"{v} %s({v} a, {v} b) {{ return {picked}; }}"
+        if dtype.kind == "f":
+            bodies["isnan"] = f"vm %s({v} a) {{ return {self.mask_of('a != a', dtype)}; }}"
+            bodies["abs"] = f"{v} %s({v} a) {{ return ({v})(({signed(dtype)})a & {bits}); }}"
+        if name not in bodies:
+            return None
+        function = f"all_{name}_{c}"
+        self.lanewise[function] = f"static inline {bodies[name] % function}\n"
+        return f"{function}({', '.join(t for t in (a, b) if t)})"
 
     def by_constant(self, name: str, by: ir.Expr, a: str) -> str | None:
         """Return shifts by a constant, and floor division by a power of two, which is one."""

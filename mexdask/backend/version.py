@@ -8,7 +8,8 @@ from importlib import resources
 
 GENERATOR_SOURCES = (
     "ir.py", "irtext.py", "ops.py", "dtypes.py", "backend/cabi.py", "backend/cexpr.py",
-    "backend/cprelude.py", "backend/cscalar.py",
+    "backend/cprelude.py", "backend/cscalar.py", "backend/csimd.py", "backend/form.py",
+    "backend/liveness.py", "backend/predicate.py", "runtime/dispatch.py",
 )  # fmt: skip
 
 

@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from mexdask import ir
 from mexdask.backend.cscalar import scalar_c
+from mexdask.backend.csimd import simd_c
+from mexdask.backend.form import Form, choose, vector_width
+from mexdask.backend.predicate import MaskedFunction, predicate
 from mexdask.backend.version import generator_version
 from mexdask.dtypes import NATIVE
 from mexdask.errors import FallbackWarning, JITUnavailableError
@@ -83,7 +86,8 @@ class Unit:
         self.function = function
         self.name = name
         self.foreign = next((d for d in ir.computed_dtypes(function) if d not in NATIVE), None)
-        self._keys: dict[tuple[str, ...], CacheKey] = {}
+        self._forms: dict[int, Form] = {}
+        self._keys: dict[tuple[tuple[str, ...], str], CacheKey] = {}
 
     @functools.cached_property
     def dsl_hash(self) -> str:
@@ -91,21 +95,37 @@ class Unit:
         text = function_text(self.function) + generator_version()
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
-    def key(self, flags: tuple[str, ...]) -> CacheKey:
-        """Return the cache key on this machine under the user's extra flags."""
-        key = self._keys.get(flags)
+    @functools.cached_property
+    def masked(self) -> MaskedFunction:
+        """Return the masked form, for the interpreter and for vector lanes."""
+        return predicate(self.function)
+
+    def form(self, simd: str) -> Form:
+        """Return the form of C that the function gets on this machine."""
+        width = vector_width(host_target().isa, simd)
+        if width not in self._forms:
+            self._forms[width] = choose(self.masked, width)
+        return self._forms[width]
+
+    def key(self, flags: tuple[str, ...], simd: str) -> CacheKey:
+        """Return the cache key on this machine, under the user's extra flags and choice of form."""
+        key = self._keys.get((flags, simd))
         if key is None:
             names = tuple(
                 f"{p.var.dtype.name}{'[]' if p.is_array else ''}" for p in self.function.params
             )
             results = tuple(d.name for d in self.function.results)
             target = host_target(self.function.fp, flags)
-            key = CacheKey(self.dsl_hash, (*names, "->", *results), ANY_NDIM, target)
-            self._keys[flags] = key
+            form = self.form(simd)
+            order = f"{ANY_NDIM}/{form.name}{form.width or ''}"
+            key = CacheKey(self.dsl_hash, (*names, "->", *results), order, target)
+            self._keys[flags, simd] = key
         return key
 
-    def c_text(self, key: CacheKey) -> str:
+    def c_text(self, key: CacheKey, simd: str) -> str:
         """Return the C text that goes to the compiler for a key."""
+        if width := self.form(simd).width:
+            return simd_c(self.masked, key.symbol, key.digest, width)
         return scalar_c(self.function, key.symbol, key.digest)
 
 
@@ -137,12 +157,12 @@ def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Dec
     if (decision := prevented(unit, settings, flags)) is not None:
         return None, decision
     assert not isinstance(flags, Failure)
-    key = unit.key(flags)
+    key = unit.key(flags, settings.simd)
     if (loaded := KERNELS.loaded(key.digest)) is not None:
         return loaded, FOUND["memory"]
     entry, outcome = KERNELS.get_or_build(
         key.digest,
-        lambda: build(key, lambda: unit.c_text(key), process_settings()),
+        lambda: build(key, lambda: unit.c_text(key, settings.simd), process_settings()),
         (os.environ.get("CC", ""), os.environ.get("PATH", ""), os.environ.get("TMPDIR", "")),
     )
     return record(unit, entry, outcome)
@@ -197,7 +217,7 @@ def predict(unit: Unit, settings: KernelSettings) -> Decision:
     if (decision := prevented(unit, settings, flags)) is not None:
         return decision
     assert not isinstance(flags, Failure)
-    known = KERNELS.known(unit.key(flags).digest)
+    known = KERNELS.known(unit.key(flags, settings.simd).digest)
     if known is not None:
         return FOUND["memory"] if isinstance(known, LoadedKernel) else refused(known)
     compiler = find_compiler(process_settings())

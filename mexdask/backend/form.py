@@ -1,0 +1,57 @@
+"""Which form of C a kernel gets on a machine: one element at a time, or gangs of vector lanes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mexdask import ir
+from mexdask.backend.csimd import gang_of, lanewise_in_loops
+from mexdask.backend.predicate import MaskedFunction
+
+WIDTHS = {"x86-64-v4": 64, "x86-64-v3": 32}
+NARROWEST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of C, and why.
+
+    Parameters
+    ----------
+    width : int
+        Bytes of a vector; 0 for the scalar form.
+    reason : str
+        For people.
+    """
+
+    width: int
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """Return "simd" or "scalar"."""
+        return "simd" if self.width else "scalar"
+
+
+def vector_width(isa: str, simd: str) -> int:
+    """Return the bytes of a vector: the machine's, or ``simd`` where that is less; 0 for none."""
+    if simd == "off":
+        return 0
+    best = WIDTHS.get(isa, NARROWEST)
+    return best if simd == "auto" else min(best, int(simd))
+
+
+def choose(masked: MaskedFunction, width: int) -> Form:
+    """Return the form for vectors of ``width`` bytes."""
+    if not width:
+        return Form(0, "simd is off")
+    if not any(isinstance(node, ir.Loop) for node in ir.walk_masked(masked.body)):
+        return Form(0, "without loops the compiler vectorises the plain form itself")
+    plan = gang_of(masked, width)
+    if max(d.itemsize for d in masked.function.dtypes) < 4:
+        return Form(0, "narrow integers gain nothing from lanes")
+    if plan.lanes < 4 and plan.mask.itemsize == 8 and width == NARROWEST:
+        return Form(0, "two lanes of 64 bits gain too little")
+    if slow := lanewise_in_loops(masked, plan):
+        return Form(0, f"{', '.join(slow)} in a loop has no vector form yet")
+    return Form(width, f"{plan.size} lanes in vectors of {width} bytes")
