@@ -13,7 +13,7 @@ from mexdask.dtypes import NATIVE
 
 ROW_BY_C = {row.c: dtype for dtype, row in NATIVE.items()}
 HELPER = re.compile(r"\bme_([a-z0-9]+(?:_[iu]{2})?)(?:_([biuf]\d+))?\(")
-LIBM = re.compile(r"(?<![\w])([a-z][a-z0-9_]*?)(f?)\(")
+LIBM = re.compile(r"\b([a-z][a-z0-9_]*)\(")
 
 UNARY_LIBM = frozenset(
     "cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh "
@@ -182,14 +182,15 @@ def helper(stem: str, c_type: str | None) -> str:
 def prototypes(text: str) -> str:
     """Return declarations of the libm functions that C text calls: no header is ever included."""
     found = {}
-    for stem, suffix in LIBM.findall(text):
-        c_type = "f32" if suffix else "f64"
+    for name in LIBM.findall(text):
+        known = name in UNARY_LIBM | BINARY_LIBM or name in ("ldexp", "lgamma_r")
+        stem, c_type = (name, "f64") if known else (name.removesuffix("f"), "f32")
         if stem in UNARY_LIBM:
-            found[stem + suffix] = f"{c_type} {stem}{suffix}({c_type});\n"
+            found[name] = f"{c_type} {name}({c_type});\n"
         elif stem in BINARY_LIBM:
-            found[stem + suffix] = f"{c_type} {stem}{suffix}({c_type}, {c_type});\n"
+            found[name] = f"{c_type} {name}({c_type}, {c_type});\n"
         elif stem == "ldexp":
-            found[stem + suffix] = f"{c_type} ldexp{suffix}({c_type}, int);\n"
+            found[name] = f"{c_type} {name}({c_type}, int);\n"
         elif stem == "lgamma_r":
-            found[stem] = "f64 lgamma_r(f64, int *);\n"
+            found[name] = "f64 lgamma_r(f64, int *);\n"
     return "".join(found[name] for name in sorted(found))

@@ -25,6 +25,8 @@ from mexdask.backend.predicate import MaskedFunction
 from mexdask.dtypes import BOOL, NATIVE
 
 MOST_REGISTERS = {64: 32, 32: 16, 16: 16}
+VECTORISED_BY_COMPILER = frozenset("sqrt floor ceil trunc rint round copysign sign heaviside".split())
+"""Operators whose loop over lanes every compiler turns back into vector instructions."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,8 @@ def loop_statements(masked: MaskedFunction) -> list[ir.Masked]:
     return [node for loop in loops for node in ir.walk_masked(loop.body)]
 
 
-def main_size(masked: MaskedFunction) -> int:
-    """Return the item size of the widest float that is computed in loops, else of any number.
-
-    At least 4, so that a mask's lane can hold its own number.
-    """
+def loop_float_size(masked: MaskedFunction) -> int:
+    """Return the item size of the widest float that is computed in loops, 0 if there is none."""
     sizes = [
         part.dtype.itemsize
         for node in loop_statements(masked)
@@ -121,7 +120,15 @@ def main_size(masked: MaskedFunction) -> int:
         for part in ir.parts(expression)
         if part.dtype.kind == "f" and isinstance(part, (ir.Apply, ir.Select))
     ]
-    return max(sizes, default=0) or max(4, *(d.itemsize for d in masked.function.dtypes))
+    return max(sizes, default=0)
+
+
+def main_size(masked: MaskedFunction) -> int:
+    """Return the item size that lanes are counted by: of the floats in loops, else the widest.
+
+    At least 4, so that a mask's lane can hold its own number.
+    """
+    return loop_float_size(masked) or max(4, *(d.itemsize for d in masked.function.dtypes))
 
 
 def lanewise_in_loops(masked: MaskedFunction, plan: Gang) -> list[str]:
@@ -287,7 +294,8 @@ class Writer:
         texts = [self.vector(a, way) for a in node.args]
         if (form := self.vector_form(node, texts)) is not None:
             return form
-        self.slow.add(node.op.name)
+        if node.op.name not in VECTORISED_BY_COMPILER:
+            self.slow.add(node.op.name)
         dtypes = tuple(a.dtype for a in node.args)
         template = node.op.template(dtypes)
         suffix = "f" if dtypes[0] == np.float32 else ""

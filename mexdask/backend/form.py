@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mexdask import ir
-from mexdask.backend.csimd import gang_of, lanewise_in_loops
+from mexdask.backend.csimd import gang_of, lanewise_in_loops, loop_float_size
 from mexdask.backend.predicate import MaskedFunction
 
 WIDTHS = {"x86-64-v4": 64, "x86-64-v3": 32}
@@ -50,8 +50,8 @@ def choose(masked: MaskedFunction, width: int) -> Form:
     plan = gang_of(masked, width)
     if max(d.itemsize for d in masked.function.dtypes) < 4:
         return Form(0, "narrow integers gain nothing from lanes")
-    if plan.lanes < 4 and plan.mask.itemsize == 8 and width == NARROWEST:
-        return Form(0, "two lanes of 64 bits gain too little")
+    if plan.lanes < 4 and not loop_float_size(masked):
+        return Form(0, "two lanes of 64-bit integers gain nothing")
     if slow := lanewise_in_loops(masked, plan):
         return Form(0, f"{', '.join(slow)} in a loop has no vector form yet")
     return Form(width, f"{plan.size} lanes in vectors of {width} bytes")
