@@ -11,7 +11,7 @@ from mexdask.runtime.target import Target
 
 def canonical(value: object) -> bytes:
     """Return the one JSON text of a value; it tells 1 from true and from 1.0."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,10 +113,14 @@ def remove_private(path: str, pid: int) -> None:
 
 @contextmanager
 def private_directory(*bases: str) -> Iterator[str]:
-    """Give a directory of our own that is gone afterwards."""
+    """Give a directory of our own that is gone afterwards, by a path that nobody can divert."""
     path = make_private(*bases)
     try:
-        yield path
+        fd = open_own(path)
+        try:
+            yield fd_path(fd, path)
+        finally:
+            os.close(fd)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 

@@ -17,6 +17,14 @@ from dataclasses import dataclass
 from mexdask.backend.cabi import ABI_VERSION
 from mexdask.runtime.failure import Failure, FailureClass
 
+try:
+    # From CPUID, so right under emulation too, where /proc/cpuinfo shows the host's CPU.
+    from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
+        __cpu_features__ as CPU_FEATURES,
+    )
+except ImportError:
+    CPU_FEATURES = {}
+
 LEVELS = ("x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 # NumPy < 2.4 has no row per level; on real CPUs these features imply the rest of the level.
 LEVEL_FEATURES = {
@@ -101,17 +109,6 @@ class Target:
     flags: tuple[str, ...]
 
 
-def cpu_features() -> Mapping[str, bool]:
-    """Return NumPy's table of CPU features (from CPUID, so right under emulation), or nothing."""
-    try:
-        from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
-            __cpu_features__,
-        )
-    except ImportError:
-        return {}
-    return dict(__cpu_features__)
-
-
 def isa_level(
     wanted: str = "auto",
     machine: str = platform.machine(),
@@ -130,7 +127,7 @@ def isa_level(
     """
     if machine not in ("x86_64", "AMD64") or struct.calcsize("P") != 8:
         return ""
-    known = cpu_features() if features is None else features
+    known = CPU_FEATURES if features is None else features
     best = next((level for level in reversed(LEVELS[1:]) if has_level(level, known)), LEVELS[0])
     return best if wanted not in LEVELS else min(best, wanted, key=LEVELS.index)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mexdask.runtime.entry import Rejected, check_image, read_regular
@@ -25,6 +27,7 @@ PROBE_SECONDS = 10.0
 LONGEST_ANSWER = 64 << 10
 LONGEST_LOG = 16 << 10
 SMALL_PROGRAM = 1 << 20
+LEAST_ROOM = 1 << 20
 TIMEOUT_PROGRAM = "/usr/bin/timeout"
 TEMPORARY = re.compile(r"\S*/cc\w{6}\.\w+")
 NO_SPACE = re.compile(
@@ -32,6 +35,7 @@ NO_SPACE = re.compile(
     "|Input/output error|Too many open files|Stale file handle|Permission denied"
 )
 NO_MEMORY = re.compile(r"\bKilled\b|[Oo]ut of memory|memory exhausted|Cannot allocate memory")
+NOT_RUNNABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP)
 BROKEN = re.compile("internal compiler error|PLEASE submit a bug report")
 
 Mark = tuple[str, int, int, int, int]
@@ -116,6 +120,8 @@ def find_compiler(
                 _known.clear()
             _known[asked] = Known(known, argv0, clock() + cooldown(FailureClass.NO_CC, 1))
         return known
+    except OSError as error:  # no more files or processes: it says nothing about the compiler
+        return io_failure(error, f"asking {argv[0]}")
     finally:
         if locked:
             _probing.release()
@@ -161,6 +167,8 @@ def probe(
     try:
         *programs, plan = ask(questions, path, seconds, LONGEST_ANSWER)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in NOT_RUNNABLE:
+            raise
         return Failure(FailureClass.NO_CC, f"{argv[0]} cannot be run: {error}")
     if plan.code != 0:
         how = f"no answer within {seconds:g} s" if plan.code is None else f"exit code {plan.code}"
@@ -182,12 +190,10 @@ def probe(
 
 def small_digest(path: str) -> str:
     """Return the digest of a small program (a wrapper script, say), nothing for a large one."""
-    try:
+    with suppress(OSError):
         if os.path.getsize(path) < SMALL_PROGRAM:
             with open(path, "rb") as file:
                 return hashlib.sha256(file.read(SMALL_PROGRAM)).hexdigest()
-    except OSError:
-        pass
     return ""
 
 
@@ -219,8 +225,10 @@ def compile_image(
         if code != 0:
             with open(log, "rb") as file:
                 text = file.read(LONGEST_LOG).decode(errors="replace")
-            gone = not os.path.exists(source)
-            return Failure(FailureClass.IO if gone else classify(code, text), said(code, text))
+            kind = classify(code, text)
+            if kind is FailureClass.CC_ERROR and not has_room(staging_dir, source):
+                kind = FailureClass.IO
+            return Failure(kind, said(code, text))
         image, _ = read_regular(os.path.join(staging_dir, "k.so"))
         check_image(image)
     except Rejected as error:
@@ -244,7 +252,9 @@ def run(
     with open(log, "xb", opener=ours_alone) as output:
         try:
             process = spawn(argv, compiler.path, staging_dir, output, tmpdir=".")
-        except (FileNotFoundError, PermissionError) as error:
+        except OSError as error:
+            if error.errno not in NOT_RUNNABLE:
+                raise
             return Failure(FailureClass.NO_CC, f"{compiler.argv[0]} cannot be run: {error}")
     limit(process.pid, timeout)
     return finish(process, deadline)
@@ -268,6 +278,13 @@ def classify(code: int | None, log: str) -> FailureClass:
     if code < 0 or code == 4 or code >= 128 or BROKEN.search(log):
         return FailureClass.CC_ICE
     return FailureClass.CC_ERROR
+
+
+def has_room(staging_dir: str, source: str) -> bool:
+    """Tell whether the text is still there and the disk is not full: a full one eats the log."""
+    room = os.statvfs(staging_dir)
+    enough = room.f_bavail * room.f_frsize >= LEAST_ROOM and (room.f_favail or not room.f_files)
+    return os.path.exists(source) and bool(enough)
 
 
 def said(code: int | None, log: str) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mexdask.runtime.build as build_module
@@ -110,6 +112,23 @@ def in_threads(count: int, work: object) -> list[object]:
     for thread in threads:
         thread.join()
     return results
+
+
+def start_child(work: Callable[[], object]) -> int:
+    """Fork a child that ends with 0 if ``work()`` is true, and in any case soon."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        code = 2
+        try:
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    return child
+
+
+def exit_code(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main(tmpdir: str, cc: str, at: str, *names: str) -> None:

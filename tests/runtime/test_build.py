@@ -15,18 +15,20 @@ from runtime_kit import (
     answers,
     c_text,
     compiles,
+    exit_code,
     fake_cc,
     in_threads,
     make_key,
     only_entry,
     quarantined,
     recording_cc,
+    start_child,
     start_worker,
     works,
 )
 
 from mexdask.runtime import build as build_module
-from mexdask.runtime import disk
+from mexdask.runtime import disk, toolchain
 from mexdask.runtime.build import build
 from mexdask.runtime.disk import Store, open_store
 from mexdask.runtime.failure import Failure, FailureClass
@@ -357,14 +359,19 @@ def test_a_forked_child_builds_and_its_parent_still_works(
     settings: ProcessSettings, recorded: Recorded
 ) -> None:
     kernel, other = build(KEY, emit(), settings), make_key("other")
-    child = os.fork()
-    if child == 0:
-        right = works(kernel) and works(build(other, emit(other), settings))
-        os._exit(0 if right else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    child = start_child(lambda: works(kernel) and works(build(other, emit(other), settings)))
+    assert exit_code(child) == 0
     assert works(kernel)
     assert works(build(other, never, settings))
     assert compiles(recorded[1]) == 2
+
+
+def test_a_fork_while_other_threads_hold_every_lock_leaves_the_child_free(
+    settings: ProcessSettings,
+) -> None:
+    with toolchain._probing, disk._opening:
+        child = start_child(lambda: works(build(KEY, emit(), settings)))
+    assert exit_code(child) == 0
 
 
 def test_a_worker_killed_by_its_compiler_delays_nobody(tmpdir_: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -14,13 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runtime_kit import make_key, only_entry, quarantined
+from runtime_kit import (
+    REAL_CC,
+    c_text,
+    exit_code,
+    make_key,
+    only_entry,
+    quarantined,
+    start_child,
+)
 
 from mexdask.runtime import disk, lock, sweep
 from mexdask.runtime.disk import Store, open_store
 from mexdask.runtime.entry import TRAILER, Artifact, make_record, pack
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.lock import LockState
+from mexdask.runtime.toolchain import Compiler, compile_image
 
 KEY, OTHER = make_key("k"), make_key("other")
 CC, OTHER_CC = "a" * 64, "b" * 64
@@ -30,10 +40,6 @@ NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give file
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A real shared object."""
-    from runtime_kit import REAL_CC, c_text
-
-    from mexdask.runtime.toolchain import Compiler, compile_image
-
     compiler = Compiler((REAL_CC,), CC, "", os.environ["PATH"])
     staging = str(tmp_path_factory.mktemp("staging"))
     made = compile_image(compiler, c_text(KEY), KEY.target, staging, 20)
@@ -231,8 +237,6 @@ def test_an_entry_under_another_name_is_rejected(
 def test_a_record_that_is_no_record_is_rejected_although_its_digest_is_right(
     store: Store, image: bytes, tmpdir_: Path, record: bytes
 ) -> None:
-    import hashlib
-
     digest = hashlib.sha256(image + record).digest()
     data = image + record + TRAILER.pack(digest, len(image), len(record), b"mexdask1")
     plant(tmpdir_, store, data)
@@ -485,12 +489,8 @@ def test_a_forked_child_does_not_keep_a_lock(store: Store) -> None:
     reader, writer = os.pipe()
     ready, tell = os.pipe()
     with store.lock(KEY, 0.0):
-        child = os.fork()
-        if child == 0:
-            os.close(writer)
-            os.write(tell, b"x")
-            os.read(reader, 1)  # lives until the parent lets it go
-            os._exit(0)
+        # It lives until the parent closes the other end.
+        child = start_child(lambda: (os.close(writer), os.write(tell, b"x"), os.read(reader, 1)))
         os.read(ready, 1)
     try:
         with store.lock(KEY, 0.0) as state:
@@ -498,15 +498,15 @@ def test_a_forked_child_does_not_keep_a_lock(store: Store) -> None:
     finally:
         for fd in (reader, writer, ready, tell):
             os.close(fd)
-        os.waitpid(child, 0)
+        exit_code(child)
 
 
 def test_a_dead_process_does_not_keep_a_lock(store: Store) -> None:
-    child = os.fork()
-    if child == 0:
+    def work() -> None:
         with store.lock(KEY, 0.0):
             os.kill(os.getpid(), 9)
-    os.waitpid(child, 0)
+
+    assert exit_code(start_child(work)) == -9
     with store.lock(KEY, 0.0) as state:
         assert state is LockState.HELD
 
@@ -519,26 +519,41 @@ def test_staging_is_empty_ours_and_gone_afterwards(store: Store, tmpdir_: Path) 
     assert not list((tmpdir_ / "miniexpr-jit/v1/t").iterdir())
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no paths of descriptors here")
 def test_staging_is_elsewhere_if_the_cache_cannot_be_written(
-    store: Store, tmpdir_: Path, tmp_path: Path
+    store: Store,
 ) -> None:
     shutil.rmtree(store.root.path)
     with store.staging() as path:
         (Path(path) / "k.c").touch()
-    assert not os.path.exists(path)
+        real = os.path.realpath(path)
+        assert os.stat(real).st_mode & 0o077 == 0
+        os.rename(real, f"{real}.moved")  # as another user could, below a directory open to all
+        (Path(path) / "k.so").touch()
+        assert sorted(os.listdir(f"{real}.moved")) == ["k.c", "k.so"]
+    shutil.rmtree(f"{real}.moved")
+    assert not os.path.exists(real)
 
 
 def test_the_oldest_entries_go_first(store: Store, image: bytes, tmpdir_: Path) -> None:
     keys = [make_key(f"k{i}") for i in range(10)]
     for age, key in enumerate(reversed(keys)):
         store.publish(key, artifact_of(key, image))
-        when = time.time() - 60 * age if age else time.time() + 10**9  # a future counts as now
+        when = time.time() - 60 * age
         os.utime(store.path(key, CC), (when, when))
     store.sweep(most_entries=9)
     assert [k for k in keys if store.read(k, CC) is None] == keys[:3]
     size = os.path.getsize(store.path(keys[9], CC))
     store.sweep(most_bytes=3 * size)
     assert [k for k in keys if store.read(k, CC) is not None] == keys[8:]
+
+
+def test_an_entry_from_the_future_counts_as_used_now(store: Store, image: bytes) -> None:
+    store.publish(KEY, artifact_of(KEY, image))
+    path = store.path(KEY, CC)
+    os.utime(path, (2**33, 2**33))
+    store.sweep()
+    assert os.stat(path).st_mtime <= time.time()
 
 
 def test_a_hit_makes_an_old_entry_young(store: Store, image: bytes) -> None:
@@ -554,11 +569,11 @@ def test_a_hit_makes_an_old_entry_young(store: Store, image: bytes) -> None:
 def test_staging_of_dead_processes_is_swept_and_that_of_live_ones_is_not(
     store: Store, tmpdir_: Path
 ) -> None:
-    child = os.fork()
-    if child == 0:
+    def work() -> None:
         with store.staging():
             os.kill(os.getpid(), 9)
-    os.waitpid(child, 0)
+
+    assert exit_code(start_child(work)) == -9
     staging = tmpdir_ / "miniexpr-jit" / "v1" / "t"
     (staging / "1.otherhost.abc").mkdir()
     old = staging / f"{os.getpid()}.{sweep.node()}.old"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from runtime_kit import REAL_CC, c_text, make_key, works
+from runtime_kit import REAL_CC, c_text, exit_code, make_key, start_child, works
 
 from mexdask.runtime import load as load_module
 from mexdask.runtime.entry import Artifact
@@ -123,9 +123,7 @@ def test_a_forked_child_calls_and_loads_kernels(compiled) -> None:
     key, other = make_key(), make_key("other")
     kernel = load(compiled(c_text(key)), key, "compiled")
     artifact = compiled(c_text(other, 9), "other")
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if works(kernel) and works(load(artifact, other, "disk"), 9) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    child = start_child(lambda: works(kernel) and works(load(artifact, other, "disk"), 9))
+    assert exit_code(child) == 0
     assert works(kernel)
     assert works(load(artifact, other, "disk"), 9)

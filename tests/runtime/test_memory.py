@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 
 import pytest
-from runtime_kit import in_threads, make_key
+from runtime_kit import exit_code, in_threads, make_key, start_child
 
 from mexdask.runtime import memory
 from mexdask.runtime.failure import COOLDOWNS, Failure, FailureClass, cooldown
@@ -205,10 +204,8 @@ def test_a_fork_during_a_build_leaves_the_child_free(cache: KernelCache) -> None
     thread = threading.Thread(target=cache.get_or_build, args=("k", slow))
     thread.start()
     started.wait(10)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if cache.get_or_build("k", Builder(kernel()))[1] == "built" else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    child = start_child(lambda: cache.get_or_build("k", Builder(kernel()))[1] == "built")
+    assert exit_code(child) == 0
     go.set()
     thread.join()
     assert cache.get_or_build("k", slow)[1] is Outcome.MEMORY
@@ -216,8 +213,5 @@ def test_a_fork_during_a_build_leaves_the_child_free(cache: KernelCache) -> None
 
 def test_a_fork_while_the_mutex_is_held_leaves_the_child_free(cache: KernelCache) -> None:
     with cache._mutex:
-        child = os.fork()
-        if child == 0:
-            cache.clear()
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        child = start_child(lambda: cache.clear() is None)
+    assert exit_code(child) == 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
-from runtime_kit import in_threads, make_key
+from runtime_kit import exit_code, in_threads, make_key, start_child
 
 from mexdask.runtime import stats
 from mexdask.runtime.disk import open_store
@@ -93,8 +92,6 @@ def test_names_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatc
 def test_a_forked_child_counts_for_itself() -> None:
     stats.count("a", "native")
     with stats._lock:  # as if another thread were counting at this moment
-        child = os.fork()
-        if child == 0:
-            os._exit(int(stats.snapshot()["native"]))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        child = start_child(lambda: stats.snapshot()["native"] == 0)
+    assert exit_code(child) == 0
     assert stats.snapshot()["native"] == 1

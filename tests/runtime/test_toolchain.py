@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from runtime_kit import REAL_CC, c_text, fake_cc, make_key, script
 
+from mexdask.runtime import process
 from mexdask.runtime import target as target_module
 from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.target import host_target, isa_level, target_flags, user_flags
@@ -160,7 +163,7 @@ def test_a_compiler_in_the_current_directory_is_not_found_by_PATH(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = tmp_path / "marker"
-    script(tmp_path / "cc", f"touch {marker}")
+    script(tmp_path / "cc", f": > {marker}")
     monkeypatch.chdir(tmp_path)
     for path in ("", ".", ":.:"):
         assert isinstance(find_compiler(ProcessSettings(path=path)), Failure)
@@ -295,6 +298,44 @@ def test_a_good_compiler_gives_an_image(tmp_path: Path) -> None:
     image = compile_with(tmp_path, f'exec {REAL_CC} "$@"')
     assert isinstance(image, bytes)
     assert image[:4] in (b"\x7fELF", b"\xcf\xfa\xed\xfe")
+
+
+@pytest.mark.parametrize("room", [{"f_bavail": 10}, {"f_favail": 0}])
+def test_a_full_disk_is_recognised_although_the_log_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: dict[str, int]
+) -> None:
+    usual = {"f_bavail": 10**6, "f_frsize": 4096, "f_favail": 10**6, "f_files": 10**6}
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**usual | room))
+    result = compile_with(tmp_path, "exit 1")
+    assert isinstance(result, Failure)
+    assert result.kind is FailureClass.IO
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (errno.EMFILE, FailureClass.IO),
+        (errno.EAGAIN, FailureClass.IO),
+        (errno.ENOEXEC, FailureClass.NO_CC),
+        (errno.EACCES, FailureClass.NO_CC),
+    ],
+)
+def test_trouble_of_this_process_is_not_the_compilers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: FailureClass
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    compiler, key = found(settings_for("")), make_key()
+    with monkeypatch.context() as patch:
+        patch.setattr(process.subprocess, "Popen", broken)
+        unasked = find_compiler(settings_for(fake_cc(tmp_path, "")))
+        uncompiled = compile_image(compiler, c_text(key), key.target, str(tmp_path), 20)
+    assert isinstance(unasked, Failure)
+    assert isinstance(uncompiled, Failure)
+    assert (unasked.kind, uncompiled.kind) == (kind, kind)
+    again = find_compiler(settings_for(tmp_path / "fakecc"))
+    assert isinstance(again, Failure) == (kind is FailureClass.NO_CC)
 
 
 def test_the_compilers_words_are_kept_but_bounded(tmp_path: Path) -> None:
