@@ -36,6 +36,8 @@ class Comparison:
         What was compared.
     seconds : dict of str to float
         The median of each contender.
+    spread : dict of str to tuple of float
+        The first and third quartile of each contender.
     ratios : dict of str to dict of str to float
         ``ratios[a][b]`` is how many times longer ``a`` takes than ``b``.
     rounds : int
@@ -44,6 +46,7 @@ class Comparison:
 
     name: str
     seconds: dict[str, float]
+    spread: dict[str, tuple[float, float]]
     ratios: dict[str, dict[str, float]]
     rounds: int
 
@@ -159,6 +162,7 @@ def summary(name: str, times: Mapping[str, list[float]]) -> Comparison:
     return Comparison(
         name,
         {label: statistics.median(taken) for label, taken in times.items()},
+        {label: quartiles(taken) for label, taken in times.items()},
         {
             a: {
                 b: statistics.median(x / y for x, y in zip(times[a], times[b], strict=True))
@@ -171,6 +175,12 @@ def summary(name: str, times: Mapping[str, list[float]]) -> Comparison:
     )
 
 
+def quartiles(taken: list[float]) -> tuple[float, float]:
+    """Return the values that a quarter lies below, and a quarter above."""
+    low, high = np.percentile(taken, (25, 75))
+    return float(low), float(high)
+
+
 def print_header(title: str) -> None:
     """Print the title and the facts of the machine."""
     print(f"== {title}")
@@ -179,12 +189,13 @@ def print_header(title: str) -> None:
 
 
 def print_comparison(result: Comparison) -> None:
-    """Print one line for each contender: its median, and its time over that of each other."""
-    print(f"\n-- {result.name} (medians of {result.rounds})")
+    """Print one line for each contender: median, quartiles, its time over that of each other."""
+    print(f"\n-- {result.name} (median [quartiles] of {result.rounds})")
     wide = max(map(len, result.seconds))
     for label, seconds in result.seconds.items():
         ratios = "  ".join(f"{r:.3g}x {other}" for other, r in result.ratios[label].items())
-        print(f"   {label:{wide}s}  {readable(seconds):>10s}  {ratios}")
+        spread = " - ".join(map(readable, result.spread[label]))
+        print(f"   {label:{wide}s}  {readable(seconds):>8s}  {f'[{spread}]':22s}  {ratios}")
 
 
 def print_figure(what: str, value: float, unit: str, goal: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import dask
 import numpy as np
 
 import mexdask
@@ -24,6 +25,12 @@ try:
     import numba
 except ImportError:
     numba = None
+
+GOALS = (
+    ("native simd", "interpreter", "at least 20"),
+    ("native scalar", "numba", "at least 0.95"),
+    ("native simd", "numba", "what the lanes gain"),
+)
 
 
 def escape_time(re, im, max_iter):
@@ -50,15 +57,17 @@ def tile(size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def contenders(size: int, dtype: str, max_iter: int) -> dict[str, Callable[[], object]]:
-    """Return one call for each engine."""
+    """Return one call for each engine, and each form of native code."""
     re, im = tile(size, dtype)
     kernel = mexdask.kernel(escape_time)
-    explanation = mexdask.explain(kernel, re, im, max_iter)
-    if explanation.engine != "native":
-        print(f"no native code here: {explanation.reason}")
-    calls: dict[str, Callable[[], object]] = {
-        explanation.engine: lambda: kernel(re, im, max_iter),
-    }
+    calls: dict[str, Callable[[], object]] = {}
+    for simd in ("auto", "off"):
+        with dask.config.set({"mexdask.simd": simd}):
+            explanation = mexdask.explain(kernel, re, im, max_iter)
+        if explanation.engine == "native":
+            calls[f"native {explanation.form}"] = configured(simd, kernel, re, im, max_iter)
+        else:
+            print(f"no native code here: {explanation.reason}")
     calls["interpreter"] = lambda: kernel(re, im, max_iter, jit="off")
     if numba is not None:
         compiled = numba.vectorize([f"int64({dtype}, {dtype}, int64)"])(escape_time)
@@ -66,15 +75,25 @@ def contenders(size: int, dtype: str, max_iter: int) -> dict[str, Callable[[], o
     return calls
 
 
+def configured(simd: str, kernel: mexdask.Kernel, *arguments: object) -> Callable[[], object]:
+    """Return a call of a kernel under a value of ``mexdask.simd``."""
+
+    def call() -> object:
+        with dask.config.set({"mexdask.simd": simd}):
+            return kernel(*arguments, jit="require")
+
+    return call
+
+
 def print_figures(result: Comparison) -> None:
     """Print what was promised: the speed of native code relative to the others."""
-    for other, goal in (("interpreter", "at least 20"), ("numba", "at least 0.95")):
-        if "native" in result.ratios.get(other, {}):
-            print_figure(f"native against {other}", result.ratios[other]["native"], "x", goal)
+    for form, other, goal in GOALS:
+        if form in result.ratios.get(other, {}):
+            print_figure(f"{form} against {other}", result.ratios[other][form], "x", goal)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compare the engines for float32 and float64."""
+    """Compare the contenders for float32 and float64."""
     parser = option_parser(__doc__.splitlines()[0], rounds=7)
     parser.add_argument("--size", type=int, default=512, help="pixels on each side of the tile")
     parser.add_argument("--max-iter", type=int, default=200, help="steps before a point is inside")

@@ -62,7 +62,7 @@ def cluster(workers: int, environ: Mapping[str, str]) -> Iterator[Client]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             env=dict(environ),
         ) as processes,
         Client(processes) as client,

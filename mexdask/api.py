@@ -16,9 +16,10 @@ from mexdask.chunk import Place
 from mexdask.errors import ArgumentError, SourceText, described
 from mexdask.explanation import Explanation, explain_native
 from mexdask.frontend.freenames import check_free_names
-from mexdask.frontend.parse import FUNCTION_NAMES, Parsed, parse, source_of_function, source_of_text
+from mexdask.frontend.parse import Parsed, parse
 from mexdask.frontend.scalar import scalar_function
-from mexdask.ops import CONSTANTS
+from mexdask.frontend.source import source_of_function, source_of_text
+from mexdask.ops import CONSTANTS, FUNCTION_NAMES
 from mexdask.settings import KernelSettings, kernel_settings
 from mexdask.specialise import Specialisation, parsed_kernel, specialise
 
@@ -38,6 +39,8 @@ class Kernel:
         The kernel's text.
     function : function, optional
         The Python function that it was made from.
+    given : frozenset of str, optional
+        Names that are parameters in an expression though they spell a constant or function.
 
     Raises
     ------
@@ -54,9 +57,14 @@ class Kernel:
     array([ 5., 13.])
     """
 
-    def __init__(self, source: SourceText, function: Callable[..., Any] | None = None):
+    def __init__(
+        self,
+        source: SourceText,
+        function: Callable[..., Any] | None = None,
+        given: frozenset[str] = frozenset(),
+    ):
         self._source = source
-        self._parsed = parsed_kernel(source)
+        self._parsed = parsed_kernel(source, given)
         self._function = function
         self._specialised: dict[tuple[object, ...], Specialisation] = {}
         if function is not None:
@@ -177,6 +185,13 @@ def kernel_of_text(text: str) -> Kernel:
     return Kernel(source_of_text(text))
 
 
+def called_kernel(source: Source, named: Mapping[str, Any]) -> Kernel:
+    """Return the kernel of a call, which may bind names that are functions elsewhere."""
+    if isinstance(source, str) and (given := SHADOWABLE.intersection(named)):
+        return Kernel(source_of_text(source), given=frozenset(given))
+    return kernel(source)
+
+
 def kernel_of_function(function: Any) -> Kernel:
     """Return the kernel of a Python function, which must mean the same here as it does there."""
     source = source_of_function(function)
@@ -240,7 +255,7 @@ def apply(
     array([ 0,  1, -2,  9, -4, 25])
     """
     given = {**named, **checked_params(params, named)}
-    return Call.of(kernel(src), arrays, given, jit, dtype, align).run()
+    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align).run()
 
 
 def explain(
@@ -275,7 +290,7 @@ def explain(
     '(x: int32[]) -> float64'
     """
     given = {**named, **checked_params(params, named)}
-    return Call.of(kernel(src), arrays, given, jit, dtype, align).explain()
+    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align).explain()
 
 
 def checked_params(params: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -353,8 +368,8 @@ class Call(NamedTuple):
         if self.is_lazy:
             from mexdask import array
 
-            aligned = array.align(self.arguments, self.align)
-            return array.apply_blockwise(self.block_kernel(), self.arguments, aligned)
+            alignment = array.align(self.arguments, self.align)
+            return array.apply_blockwise(self.block_kernel(), self.arguments, alignment)
         place = Place((0,) * len(self.shape), self.shape, self.shape)
         out = chunk.run(self.specialisation, self.values(), self.shape, place, self.settings)
         return out if self.shape else out[()]

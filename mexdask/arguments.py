@@ -5,15 +5,21 @@ from __future__ import annotations
 import difflib
 import functools
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mexdask.dtypes import Type, conversion_hint, supported
-from mexdask.errors import ArgumentError
+from mexdask.errors import ArgumentError, described, shortened
+from mexdask.frontend.hints import NAME_HINTS, near
 from mexdask.frontend.parse import Parsed
+from mexdask.ops import CONSTANTS
 from mexdask.specialise import type_text
+
+OPTIONS = ("jit", "dtype", "align", "params")
+"""Keywords of a call that no kernel parameter can have."""
 
 
 class Argument(NamedTuple):
@@ -56,27 +62,53 @@ def bind(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> lis
     names = parsed.parameters
     if len(arrays) > len(names):
         raise ArgumentError(
-            f"{call_text(parsed)} takes {len(names)} arguments, {len(arrays)} were given"
+            f"{call_text(parsed)} takes {counted(len(names))}, {len(arrays)} were given"
         )
     values = dict(zip(names, arrays, strict=False))
-    for name, value in named.items():
+    for given, value in named.items():
+        # Python spells identifiers so, in source text and in keywords, but not in dicts.
+        name = unicodedata.normalize("NFKC", given) if isinstance(given, str) else str(given)
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+            close = difflib.get_close_matches(name, [*names, *OPTIONS], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ArgumentError(f"{call_text(parsed)} has no parameter {name!r}{hint}")
+            raise ArgumentError(f"{call_text(parsed)} has no parameter {quoted(name)}{hint}")
         if name in values:
-            raise ArgumentError(f"{call_text(parsed)}: parameter {name!r} is given twice")
+            raise ArgumentError(f"{call_text(parsed)}: parameter {quoted(name)} is given twice")
         values[name] = value
     if len(values) < len(names):
         values = {**parsed.defaults, **values}
         if missing := [name for name in names if name not in values]:
-            raise ArgumentError(f"{call_text(parsed)}: missing {', '.join(map(repr, missing))}")
+            raise ArgumentError(missing_text(parsed, missing))
     return [classify(name, values[name]) for name in names]
+
+
+def missing_text(parsed: Parsed, missing: list[str]) -> str:
+    """Return the message for parameters that got no argument."""
+    text = f"{call_text(parsed)}: missing {', '.join(map(quoted, missing))}"
+    if options := [name for name in missing if name in OPTIONS]:
+        return f"{text}; give it as params={{{options[0]!r}: ...}}, it is also an option's name"
+    if parsed.is_expression:
+        known = [*CONSTANTS, "True", "False", *(n for n in parsed.parameters if n not in missing)]
+        hints = [NAME_HINTS.get(name) or near(name, known, "") for name in missing]
+        if hint := next(filter(None, hints), ""):
+            return f"{text}; {hint.removesuffix(' Otherwise ')}"
+    return text
+
+
+def counted(arguments: int) -> str:
+    """Return a number of arguments in words."""
+    return f"{arguments or 'no'} argument{'' if arguments == 1 else 's'}"
+
+
+def quoted(name: str) -> str:
+    """Return a name as it stands in messages."""
+    return shortened(repr(name))
 
 
 def call_text(parsed: Parsed) -> str:
     """Return a kernel's name and parameters as a call of it looks."""
-    return f"{parsed.source.name}({', '.join(parsed.parameters)})"
+    name = "the expression" if parsed.is_expression else shortened(parsed.source.name)
+    return f"{name}({', '.join(map(shortened, parsed.parameters))})"
 
 
 def classify(name: str, value: Any) -> Argument:
@@ -84,20 +116,22 @@ def classify(name: str, value: Any) -> Argument:
     kind = type(value)
     if kind in (bool, int, float, complex):
         if kind is int and not -(2**63) <= value < 2**63:
+            bits = value.bit_length()
+            spelt = f"an integer of {bits} bits" if bits > 128 else str(value)
+            advice = f"np.uint64({value})" if 0 <= value < 2**64 else "a float"
             raise ArgumentError(
-                f"argument {name!r}: {value} does not fit int64; pass np.uint64({value})"
-                if 0 <= value < 2**64
-                else f"argument {name!r}: {value} does not fit int64; pass a float"
+                f"argument {quoted(name)}: {spelt} does not fit int64; pass {advice}"
             )
         return Argument(name, value, kind, False)
     if is_dask_array(value):
         return dask_argument(name, value)
     if isinstance(value, np.ma.MaskedArray):
         raise ArgumentError(
-            f"argument {name!r} is a masked array; pass x.filled(np.nan), or data and mask apart"
+            f"argument {quoted(name)} is a masked array; pass x.filled(np.nan), or its data "
+            "and its mask as two arguments"
         )
     if not isinstance(value, (np.ndarray, np.generic)):
-        raise ArgumentError(f"argument {name!r} is a {described(kind)}: {remedy(value)}")
+        raise ArgumentError(f"argument {quoted(name)} is {described(kind)}: {remedy(value)}")
     return Argument(name, value, checked_dtype(name, value.dtype), value.ndim > 0)
 
 
@@ -110,10 +144,11 @@ def is_dask_array(value: Any) -> bool:
 def dask_argument(name: str, value: Any) -> Argument:
     """Return a Dask array as argument; its chunks must be NumPy arrays."""
     meta = value._meta
-    if type(meta) is not np.ndarray:
+    # The meta of a 0-d array may be a NumPy scalar, on Dask's expression back end it mostly is.
+    if type(meta) is not np.ndarray and not isinstance(meta, np.generic):
         raise ArgumentError(
-            f"argument {name!r} is a Dask array of {described(type(meta))} chunks; "
-            "convert them first, such as x.map_blocks(np.asarray)"
+            f"argument {quoted(name)} is a Dask array whose chunks are not NumPy arrays but each "
+            f"{described(type(meta))}; convert them first, such as x.map_blocks(np.asarray)"
         )
     return Argument(name, value, checked_dtype(name, value.dtype), True, True)
 
@@ -121,29 +156,34 @@ def dask_argument(name: str, value: Any) -> Argument:
 def checked_dtype(name: str, dtype: np.dtype) -> np.dtype:
     """Return the native form of an argument's dtype, or raise."""
     if (native := native_dtype(dtype)) is None:
-        raise ArgumentError(f"argument {name!r} has dtype {dtype}; {conversion_hint(dtype)}")
+        raise ArgumentError(f"argument {quoted(name)} has dtype {dtype}; {conversion_hint(dtype)}")
     return native
 
 
 @functools.lru_cache(maxsize=256)
 def native_dtype(dtype: np.dtype) -> np.dtype | None:
-    """Return the one object that stands for a dtype in native byte order, None if no kernel takes it."""
-    return np.dtype(f"{dtype.kind}{dtype.itemsize}") if supported(dtype) else None
-
-
-def described(kind: type) -> str:
-    """Return how a type is called in messages."""
-    module = kind.__module__.split(".")[0]
-    return kind.__name__ if module == "builtins" else f"{module}.{kind.__name__}"
+    """Return the one object that stands for a dtype in native byte order; None if not taken."""
+    if dtype.kind not in "biufc" or not supported(dtype):
+        return None
+    return np.dtype(f"{dtype.kind}{dtype.itemsize}")
 
 
 def remedy(value: Any) -> str:
     """Return how to make an array of something that is none."""
-    module = type(value).__module__.split(".")[0]
+    kind = type(value)
+    module = kind.__module__.split(".")[0]
+    if value is None or isinstance(value, (str, bytes, dict, set, type)):
+        return "pass an array or a number"
+    if isinstance(value, (int, float, complex)):
+        return "pass a plain Python number"
     if module == "xarray":
-        return "pass its .data"
-    if module in ("pandas", "polars"):
-        return "pass x.to_numpy()"
-    if module == "dask":
+        return "pass the .data of a DataArray"
+    if module == "pandas" and kind.__name__ in ("Timestamp", "Timedelta", "NAType", "NaTType"):
+        return "pass a number"
+    if module in ("pandas", "polars", "cupy", "torch"):
+        return {"cupy": "pass x.get()", "torch": "pass x.numpy()"}.get(module, "pass x.to_numpy()")
+    if module == "dask" and kind.__name__.startswith("Delayed"):
+        return "pass a Dask array, such as da.from_delayed(x, shape, dtype)"
+    if module.startswith("dask"):
         return "pass a Dask array, such as df['column'].to_dask_array(lengths=True)"
     return "pass a NumPy or Dask array, such as np.asarray(x), or a number"

@@ -2,96 +2,165 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
+import functools
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask.base import normalize_token
 from dask.layers import ArrayBlockwiseDep
 
 from mexdask.arguments import Argument
 from mexdask.blockkernel import BlockKernel
 from mexdask.errors import ArgumentError
 
-Chunks = tuple[tuple[int, ...], ...]
+Sizes = tuple[int, ...]
+Chunks = tuple[Sizes, ...]
 
 
 class Places(ArrayBlockwiseDep):
-    """Gives each block its place in the whole array when its task is made, not before."""
+    """Gives each block its place in the whole array when its task is made, not before.
 
-    def __init__(self, chunks: Chunks):
-        super().__init__(chunks)
-        self.known = not any(math.isnan(n) for sizes in chunks for n in sizes)
-        self.starts = [(0, *itertools.accumulate(sizes)) for sizes in chunks] if self.known else []
+    Parameters
+    ----------
+    chunks : tuple of tuple of int
+        Of the whole array; nan where Dask does not know a size.
+    """
 
     def __reduce__(self) -> tuple[Callable[[Chunks], Places], tuple[Chunks]]:
         return Places, (self.chunks,)
 
-    def __getitem__(self, index: tuple[int, ...]) -> tuple[tuple[int, ...], ...] | None:
-        if not self.known:
+    def __dask_tokenize__(self) -> tuple[str, Chunks]:
+        return "mexdask.Places", self.chunks
+
+    def __getitem__(self, index: tuple[int, ...]) -> tuple[Sizes, ...] | None:
+        """Return the fields of a block's ``chunk.Place``; None if some size is unknown."""
+        if self._starts is None:
             return None
-        offset = tuple(starts[i] for i, starts in zip(index, self.starts, strict=True))
+        offset = tuple(starts[i] for i, starts in zip(index, self._starts, strict=True))
         shape = tuple(sizes[i] for i, sizes in zip(index, self.chunks, strict=True))
-        return offset, shape, tuple(starts[-1] for starts in self.starts)
+        return offset, shape, tuple(starts[-1] for starts in self._starts)
 
-
-normalize_token.register(Places, lambda places: ("mexdask.Places", places.chunks))
+    @functools.cached_property
+    def _starts(self) -> list[Sizes] | None:
+        """Where the blocks begin in each dimension, and last where the array ends."""
+        if any(map(has_unknown, self.chunks)):
+            return None
+        return [tuple(accumulate(sizes, initial=0)) for sizes in self.chunks]
 
 
 @dataclass(frozen=True)
-class Aligned:
-    """Arguments whose chunks fit together.
+class Alignment:
+    """How arrays fit together: known from their chunks, before any array is touched.
 
     Parameters
     ----------
-    values : list
-        The arguments in order, arrays rechunked where that was needed.
     chunks : tuple of tuple of int
         Of the result.
+    wanted : dict
+        Parameter name to the chunks that the argument must have, for every array.
     rechunked : dict
-        What alignment changed: parameter name to (chunks before, chunks after).
+        Parameter name to (chunks before, chunks after), for the Dask arrays that have others.
     """
 
-    values: list[Any]
     chunks: Chunks
+    wanted: dict[str, Chunks]
     rechunked: dict[str, tuple[Chunks, Chunks]]
 
 
-def align(arguments: Sequence[Argument], mode: str) -> Aligned:
-    """Return the arguments with chunks that fit together, as Dask itself aligns them.
+def align(arguments: Sequence[Argument], mode: str) -> Alignment:
+    """Return how the arguments of a call fit together; Dask itself aligns operands alike.
+
+    Parameters
+    ----------
+    arguments : sequence of Argument
+        Of a call; their shapes broadcast.
+    mode : {"rechunk", "error"}
+        What happens to Dask arrays whose chunks do not fit.
 
     Raises
     ------
     ArgumentError
-        If ``mode`` is ``"error"`` and something would have to be rechunked.
+        If ``mode`` is ``"error"`` and a Dask array would have to be rechunked, or if chunks of
+        unknown sizes cannot be aligned.
     """
-    arrays = [a for a in arguments if a.is_array]
-    before = [a.value if isinstance(a.value, da.Array) else da.asarray(a.value) for a in arrays]
-    pairs = [part for x in before for part in (x, tuple(range(x.ndim))[::-1])]
-    sizes, after = da.unify_chunks(*pairs)
-    rechunked = {
-        a.name: (x.chunks, y.chunks)
-        for a, x, y in zip(arrays, before, after, strict=True)
-        if isinstance(a.value, da.Array) and x.chunks != y.chunks
-    }
-    if mode == "error" and rechunked:
-        name, (old, new) = next(iter(rechunked.items()))
-        raise ArgumentError(
-            f"argument {name!r} would be rechunked from {old} to {new}; rechunk it yourself, or "
-            'pass align="rechunk"'
-        )
-    replaced = iter(after)
-    values = [next(replaced) if a.is_array else a.value for a in arguments]
-    ndim = max(x.ndim for x in before)
-    return Aligned(values, tuple(sizes[i] for i in reversed(range(ndim))), rechunked)
+    arrays = {a.name: a.value for a in arguments if a.is_array}
+    given = {name: own_chunks(x) for name, x in arrays.items()}
+    ndim = max(map(len, given.values()))
+    chunks = tuple(common_sizes(axis, given) for axis in range(-ndim, 0))
+    wanted, rechunked = {}, {}
+    for name, x in arrays.items():
+        sizes = zip(x.shape, chunks[ndim - x.ndim :], strict=True)
+        wanted[name] = tuple((1,) if n == 1 else common for n, common in sizes)
+        if isinstance(x, da.Array) and given[name] != wanted[name]:
+            rechunked[name] = given[name], wanted[name]
+            if mode == "error":
+                raise ArgumentError(
+                    f"argument {name!r} would be rechunked from {reprlib.repr(given[name])} to "
+                    f'{reprlib.repr(wanted[name])}; rechunk it yourself, or pass align="rechunk"'
+                )
+    return Alignment(chunks, wanted, rechunked)
 
 
-def apply_blockwise(kernel: BlockKernel, arguments: Sequence[Argument], aligned: Aligned) -> da.Array:
-    """Return the lazy result of a kernel on aligned arguments.
+def own_chunks(array: Any) -> Chunks:
+    """Return the chunks of an array; a NumPy array is one, which may be cut anywhere."""
+    return array.chunks if isinstance(array, da.Array) else tuple((n,) for n in array.shape)
+
+
+def common_sizes(axis: int, given: Mapping[str, Chunks]) -> Sizes:
+    """Return the chunk sizes of one dimension of the result: cut wherever an argument is cut.
+
+    Parameters
+    ----------
+    axis : int
+        Counted from the end, from -1.
+    given : mapping of str to tuple
+        The chunks of every array argument by name.
+    """
+    here = {name: chunks[axis] for name, chunks in given.items() if len(chunks) >= -axis}
+    long = {name: sizes for name, sizes in here.items() if sum(sizes) != 1}
+    if not long:
+        return (1,)
+    # Dask has but one nan, so that unknown sizes of arrays of one origin are equal here.
+    first, *others = long.values()
+    if all(sizes == first for sizes in others):
+        return first
+    for name, sizes in long.items():
+        if has_unknown(sizes):
+            raise ArgumentError(
+                f"argument {name!r} has chunks of unknown sizes, which cannot be aligned with the "
+                "other arguments; call its compute_chunk_sizes() first"
+            )
+    cut = {sizes for sizes in long.values() if len(sizes) > 1}
+    if len(cut) == 1:
+        return cut.pop()
+    ends = sorted({0}.union(*(accumulate(sizes) for sizes in cut)))
+    return tuple(end - start for start, end in pairwise(ends)) or (0,)
+
+
+def has_unknown(sizes: Sizes) -> bool:
+    """Tell whether Dask does not know a size, which then is nan."""
+    return any(n != n for n in sizes)
+
+
+def fitted(array: Any, chunks: Chunks) -> da.Array:
+    """Return a Dask or NumPy array as a Dask array of the given chunks."""
+    fit: da.Array = array
+    if not isinstance(array, da.Array):
+        fit = da.from_array(np.asarray(array), chunks=chunks)
+    # What fits is left alone, for Dask cannot rechunk what it does not know the sizes of.
+    elif changed := {i: sizes for i, sizes in enumerate(chunks) if sizes != array.chunks[i]}:
+        fit = array.rechunk(changed)
+    return fit
+
+
+def apply_blockwise(
+    kernel: BlockKernel, arguments: Sequence[Argument], alignment: Alignment
+) -> da.Array:
+    """Return the lazy result of a kernel.
 
     Parameters
     ----------
@@ -99,16 +168,28 @@ def apply_blockwise(kernel: BlockKernel, arguments: Sequence[Argument], aligned:
         What runs on each block.
     arguments : sequence of Argument
         In the order of the parameters.
-    aligned : Aligned
-        The same with chunks that fit together.
+    alignment : Alignment
+        Of these arguments.
     """
-    indices = tuple(range(len(aligned.chunks)))[::-1]
-    operands: list[Any] = [Places(aligned.chunks), indices]
-    for argument, value in zip(arguments, aligned.values, strict=True):
-        operands += [value, indices[len(indices) - value.ndim :] if argument.is_array else None]
+    ndim = len(alignment.chunks)
+    indices = tuple(range(ndim))
+    # The places come first and Dask is not asked to align: either way round, a result's shape
+    # comes out wrong on one of Dask's two array back ends.
+    operands: list[Any] = [Places(alignment.chunks), indices]
+    for a in arguments:
+        if a.is_array:
+            operands += [fitted(a.value, alignment.wanted[a.name]), indices[ndim - a.value.ndim :]]
+        else:
+            operands += [a.value, None]
     dtype = kernel.specialisation().dtype
-    meta = np.empty((0,) * len(indices), dtype)
-    token = f"mex-{kernel.name}"
-    return da.blockwise(
-        kernel, indices, *operands, dtype=dtype, meta=meta, token=token, align_arrays=False
+    result: da.Array = da.blockwise(
+        kernel,
+        indices,
+        *operands,
+        token=f"mex-{kernel.name}",
+        dtype=dtype,
+        # Zeros, for a 0-d meta has an element, which is part of the token.
+        meta=np.zeros((0,) * ndim, dtype),
+        align_arrays=False,
     )
+    return result

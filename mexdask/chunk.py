@@ -18,6 +18,7 @@ from mexdask.runtime.dispatch import obtain
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
 from mexdask.specialise import Specialisation
+from mexdask.stack import roomy
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -36,6 +37,7 @@ class Place(NamedTuple):
     whole: Shape
 
 
+@roomy
 def run(
     kernel: Specialisation,
     arguments: Sequence[Array],

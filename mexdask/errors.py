@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
+
+LONGEST_WORD = 80
+LONGEST_LINE = 120
+MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +27,16 @@ NOWHERE = Span(0, 0, 0)
 class SourceText:
     """What the user wrote, dedented once; every caret points into this text.
 
-    ``origin`` and ``first_line`` say where the text stands in the user's own file. They never
-    change what a kernel is, so they do not take part in equality.
+    ``origin``, ``first_line`` and ``margin`` (the width of the indentation that was taken off) say
+    where the text stands in the user's own file. They never change what a kernel is, so they do not
+    take part in equality.
     """
 
     text: str
     name: str = "kernel"
     origin: str = field(default="", compare=False)
     first_line: int = field(default=1, compare=False)
+    margin: int = field(default=0, compare=False)
 
     def line(self, number: int) -> str:
         """Return line ``number`` (from 1) of the text, or an empty line past its end."""
@@ -38,8 +45,9 @@ class SourceText:
 
     def place(self, span: Span) -> str:
         """Return ``name:line:column`` of a span, as an editor would jump to it."""
-        column = len(self.line(span.line).encode()[: span.col].decode(errors="replace")) + 1
-        return f"{self.origin or self.name}:{span.line + self.first_line - 1}:{column}"
+        column = characters(self.line(span.line), span.col) + self.margin + 1
+        name = self.origin or shortened(self.name)
+        return f"{name}:{span.line + self.first_line - 1}:{column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +74,52 @@ class Diagnostic:
     def render(self, source: SourceText) -> str:
         """Return the place, the message, the source line with carets under the span, the hint."""
         line = source.line(self.span.line)
-        head = line.encode()[: self.span.col].decode(errors="replace")
-        wrong = line.encode()[self.span.col : self.span.end].decode(errors="replace")
-        pad = "".join(c if c == "\t" else " " * width(c) for c in head)
-        carets = "^" * max(1, sum(map(width, wrong)))
-        text = f"{source.place(self.span)}: {self.code}: {self.message}\n    {line}\n    {pad}{carets}"
-        return f"{text}\nhint: {self.hint}" if self.hint else text
+        start, stop = characters(line, self.span.col), characters(line, self.span.end)
+        quoted, carets = excerpt(line, start, stop)
+        place = source.place(self.span)
+        text = f"{place}: {self.code}: {shortened(self.message)}\n    {quoted}\n    {carets}"
+        return f"{text}\nhint: {shortened(self.hint)}" if self.hint else text
+
+
+def characters(line: str, column: int) -> int:
+    """Return how many characters the first ``column`` UTF-8 bytes of a line are."""
+    return len(line.encode(errors="replace")[:column].decode(errors="replace"))
+
+
+def excerpt(line: str, start: int, stop: int) -> tuple[str, str]:
+    """Return a line, cut down around the wrong piece if it is long, and the carets below it."""
+    first = max(0, start - LONGEST_LINE // 2) if len(line) > LONGEST_LINE else 0
+    last = min(len(line), first + LONGEST_LINE)
+    lead, trail = "…" if first else "", "…" if last < len(line) else ""
+    shown = "".join(map(visible, line[first:last]))
+    pad = "".join(c if c == "\t" else " " * width(c) for c in lead + line[first:start])
+    carets = "^" * max(1, sum(map(width, line[start : min(stop, last)])))
+    return f"{lead}{shown}{trail}", f"{pad}{carets}"
+
+
+def visible(character: str) -> str:
+    """Return a character as it may be sent to a terminal: nothing that moves the cursor."""
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "\ufffd" if hidden and character != "\t" else character
 
 
 def width(character: str) -> int:
-    """Return the number of terminal columns that a character takes."""
+    """Return the number of terminal columns that a character takes, as ``visible`` shows it."""
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shortened(text: str) -> str:
+    """Return a text for people, in which no single word goes on for ever."""
+    return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda m: f"{m[0][: LONGEST_WORD // 2]}…", text)
+
+
+def described(kind: type) -> str:
+    """Return how a type is called in messages, article included."""
+    module = kind.__module__.split(".")[0]
+    name = kind.__name__ if module == "builtins" else f"{module}.{kind.__name__}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 class MexError(Exception):
@@ -102,7 +143,9 @@ class KernelError(MexError):
         self.diagnostics = diagnostics
 
     def __str__(self) -> str:
-        return "\n" + "\n".join(d.render(self.source) for d in self.diagnostics)
+        shown = [d.render(self.source) for d in self.diagnostics[:MOST_SHOWN]]
+        more = len(self.diagnostics) - len(shown)
+        return "\n".join(["", *shown, *([f"... and {more} more"] if more else [])])
 
 
 class KernelSyntaxError(KernelError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from mexdask.runtime.dispatch import Route, extra_flags, find, predict
 from mexdask.runtime.failure import Failure
 from mexdask.settings import KernelSettings
 from mexdask.specialise import Specialisation, type_text
+from mexdask.stack import roomy
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class Explanation:
             f"engine     {self.engine}{form}{where}",
             f"because    {self.reason} [{self.outcome}]",
             *([f"pragmas    {self.pragmas}"] if self.pragmas else []),
-            *(f"rechunked  {n}: {old} -> {new}" for n, (old, new) in self.rechunked.items()),
+            *(
+                f"rechunked  {name}: {reprlib.repr(before)} -> {reprlib.repr(after)}"
+                for name, (before, after) in self.rechunked.items()
+            ),
             *([f"key        {self.key}"] if self.key else []),
             *([f"path       {self.path}"] if self.path else []),
             "ir",
@@ -76,6 +81,7 @@ class Explanation:
         return "\n".join(lines)
 
 
+@roomy
 def explain_native(
     kernel: Specialisation, settings: KernelSettings, *, predicted: bool, rechunked: dict[str, Any]
 ) -> Explanation:

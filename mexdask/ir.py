@@ -141,7 +141,22 @@ class Check:
     site: int
 
 
-Stmt = Assign | If | For | While | Break | Continue | Return | Check
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Run the body; ``Leave(label)`` ends it early. What a call of a helper function becomes."""
+
+    label: str
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Go to the end of the block of that label, out of every loop inside it."""
+
+    label: str
+
+
+Stmt = Assign | If | For | While | Break | Continue | Return | Check | Block | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +222,7 @@ def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
             case If(_, then, orelse):
                 yield from walk(then)
                 yield from walk(orelse)
-            case For(_, _, inner):
+            case For(_, _, inner) | Block(_, inner):
                 yield from walk(inner)
             case While(head, _, inner):
                 yield from walk(head)

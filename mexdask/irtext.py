@@ -1,4 +1,4 @@
-"""IR as text: the same for the same function in every process, fit for reading, diffs and digests."""
+"""IR as text: the same in every process, fit for reading, diffs and digests."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def body_lines(body: tuple[ir.Stmt, ...], indent: str) -> Iterator[str]:
                 yield f"{indent}continue"
             case ir.Return(values):
                 yield f"{indent}return {', '.join(map(expr_text, values))}"
+            case ir.Block(label, inner):
+                yield f"{indent}block {label}:"
+                yield from body_lines(inner, deeper)
+            case ir.Leave(label):
+                yield f"{indent}leave {label}"
             case ir.Check(failed, site):
                 yield f"{indent}fail at site {site} if {expr_text(failed)}"
             case _:

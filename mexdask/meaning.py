@@ -6,6 +6,7 @@ under ``np.errstate(all="ignore")``.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 from typing import Any
@@ -141,7 +142,7 @@ def gamma_of(x: float) -> float:
     try:
         return math.gamma(x)
     except OverflowError:
-        return math.inf
+        return math.copysign(math.inf, x)
 
 
 def lgamma_of(x: float) -> float:
@@ -154,10 +155,23 @@ def lgamma_of(x: float) -> float:
         return math.inf
 
 
+def libm(name: str, otherwise: Callable[[float], float]) -> Callable[[float], float]:
+    """Return a function of C's library, which native code calls too; else Python's own.
+
+    Python's gamma functions lose digits where the result is near zero.
+    """
+    try:
+        function = ctypes.PyDLL(None)[name]
+    except (AttributeError, OSError, TypeError):
+        return otherwise
+    function.argtypes, function.restype = [ctypes.c_double], ctypes.c_double
+    return function
+
+
 erf = per_element(math.erf)
 erfc = per_element(math.erfc)
-lgamma = per_element(lgamma_of)
-tgamma = per_element(gamma_of)
+lgamma = per_element(libm("lgamma", lgamma_of))
+tgamma = per_element(libm("tgamma", gamma_of))
 
 
 def as_bool(raw: np.ndarray) -> np.ndarray:

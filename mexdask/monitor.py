@@ -13,7 +13,7 @@ def stats(client: Any = None) -> dict[str, Any]:
     Parameters
     ----------
     client : distributed.Client, optional
-        Whose workers to ask.
+        Whose workers to ask; if it is asynchronous, await what comes back.
 
     Returns
     -------
@@ -34,7 +34,8 @@ def stats(client: Any = None) -> dict[str, Any]:
     """
     if client is None:
         return snapshot()
-    return dict(client.run(snapshot))
+    by_worker: dict[str, Any] = client.run(snapshot)
+    return by_worker
 
 
 def reset_stats() -> None:

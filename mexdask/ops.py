@@ -95,7 +95,12 @@ class Op:
             return mixed
         if sized := self.c.get(f"{first.kind}{first.itemsize}"):
             return sized
-        return next(text for letters, text in self.c.items() if first.kind in letters.split(",")[0])
+        return next(text for letters, text in self.c.items() if first.kind in plain_kinds(letters))
+
+
+def plain_kinds(letters: str) -> str:
+    """Return the operand kinds of a key of ``Op.c``; none where it is for one size, such as f4."""
+    return "" if letters[-1].isdigit() else letters.split(",")[0]
 
 
 def sample(t: Type) -> Any:
@@ -396,6 +401,9 @@ CASTS: dict[str, Type] = {
     },
 }
 """Casts by name; under ``np.``, ``bool`` is the strong one."""
+
+FUNCTION_NAMES = frozenset({*BY_FUNCTION_NAME, *ENGINE_CHOICES, *CASTS})
+"""Every name that a kernel may call."""
 
 CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}
 

@@ -13,6 +13,7 @@ from mexdask.frontend.lower import ParamType, lower
 from mexdask.frontend.parse import Parsed, parse
 from mexdask.frontend.validate import validate
 from mexdask.runtime.dispatch import Unit
+from mexdask.stack import roomy
 
 WEAK_BY_NAME = {type_name(t): t for t in WEAK}
 
@@ -31,6 +32,7 @@ def param_type(text: str) -> ParamType:
 
 
 @functools.lru_cache(maxsize=1024)
+@roomy
 def parsed_kernel(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
     """Return a kernel that is in the language, parsed once per process."""
     parsed = parse(source, given)
@@ -84,6 +86,7 @@ class Specialisation:
 
 
 @functools.lru_cache(maxsize=1024)
+@roomy
 def specialise(
     source: SourceText, given: frozenset[str], signature: tuple[str, ...], result: str
 ) -> Specialisation:

@@ -65,10 +65,11 @@ def test_contenders_take_turns(harness, capsys):
     contenders = {name: lambda name=name: order.append(name) or 1 for name in "abc"}
     harness.compare("turns", contenders, rounds=3)
     assert "".join(order) == "abc" + "abc" + "bca" + "cab"
-    assert "turns (medians of 3)" in capsys.readouterr().out
+    assert "turns (median [quartiles] of 3)" in capsys.readouterr().out
 
 
 def test_ratios_are_taken_within_a_round(harness):
     result = harness.summary("x", {"a": [1.0, 10.0, 100.0], "b": [2.0, 20.0, 400.0]})
     assert result.seconds == {"a": 10.0, "b": 20.0}
+    assert result.spread == {"a": (5.5, 55.0), "b": (11.0, 210.0)}
     assert result.ratios == {"a": {"b": 0.5}, "b": {"a": 2.0}}

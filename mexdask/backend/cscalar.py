@@ -107,6 +107,14 @@ def statements(body: tuple[ir.Stmt, ...], names: Names, indent: str) -> Iterator
                 yield f"{indent}break;"
             case ir.Continue():
                 yield f"{indent}continue;"
+            case ir.Block(label, inner):
+                yield f"{indent}{{"
+                yield from statements(inner, names, deeper)
+                yield f"{indent}}}"
+                if ir.Leave(label) in ir.walk(inner):
+                    yield f"{indent}{label}: ;"
+            case ir.Leave(label):
+                yield f"{indent}goto {label};"
             case ir.Return(values):
                 for n, value in enumerate(values):
                     yield f"{indent}*r{n} = {c_expr(value, names)};"

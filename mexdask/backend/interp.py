@@ -175,14 +175,19 @@ def run_test(failed: ir.Expr, site: int, mask: ir.Var, env: Env, state: Run) -> 
     if hit.any():
         for lane in env[LANE][hit]:
             state.failed.setdefault(int(lane), site)
-        for variable, value in env.items():
-            if variable.name.startswith("%m"):
-                env[variable] = value & ~hit
+        end_lanes(hit, env)
+
+
+def end_lanes(hit: Array, env: Env) -> None:
+    """Take lanes out of every mask."""
+    for variable, value in env.items():
+        if variable.name.startswith("%m"):
+            env[variable] = value & ~hit
 
 
 def run_loop(loop: ir.Loop, outer: Env, lanes: int, state: Run) -> None:
     """Repeat a loop's body; once few lanes are left, go on with those alone."""
-    where, env, count = None, outer, lanes
+    where, env, count, failures = None, outer, lanes, len(state.failed)
     while alive := int(np.count_nonzero(env[loop.live])):
         if alive < COMPRESS_BELOW * count and count >= COMPRESS_FROM:
             keep = np.flatnonzero(env[loop.live])
@@ -193,6 +198,8 @@ def run_loop(loop: ir.Loop, outer: Env, lanes: int, state: Run) -> None:
         run_body(loop.body, env, count, state)
     if where is not None:
         scatter(loop, env, outer, where, lanes, state)
+        if len(state.failed) > failures:  # in masks that this loop does not touch, too
+            end_lanes(np.isin(outer[LANE], list(state.failed)), outer)
 
 
 def gathered(loop: ir.Loop, env: Env, keep: Array, state: Run) -> Env:
@@ -216,7 +223,8 @@ def evaluate(node: ir.Expr, env: Env, state: Run) -> Any:
     """Return the value of an expression in every lane, or one value where all lanes share it."""
     match node:
         case ir.Var():
-            return env[node]
+            # Lanes that have ended may read what a body without live lanes would have set.
+            return env[node] if node in env else node.dtype.type(0)
         case ir.Const(value, dtype):
             return dtype.type(value)
         case ir.Apply(op, args, dtype):

@@ -20,7 +20,8 @@ class Liveness:
     """Backward analysis with a memory, so that nested loops stay cheap."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[int, Vars], Vars] = {}
+        self.known: dict[tuple[object, ...], Vars] = {}
+        self.at_leave: dict[str, Vars] = {}
         self.nodes: list[ir.Stmt] = []
 
     def before(self, body: tuple[ir.Stmt, ...], after: Vars, at_break: Vars, at_continue: Vars) -> Vars:
@@ -52,6 +53,11 @@ class Liveness:
                 return at_break
             case ir.Continue():
                 return at_continue
+            case ir.Block(label, inner):
+                self.at_leave[label] = after
+                return self.before(inner, after, at_break, at_continue)
+            case ir.Leave(label):
+                return self.at_leave[label]
             case ir.Return(values):
                 return frozenset(v for value in values for v in reads(value))
             case ir.Check(failed, _):
@@ -61,7 +67,7 @@ class Liveness:
 
     def loop_head(self, node: ir.For | ir.While, after: Vars) -> Vars:
         """Return what is read from the head of a loop on, its own later iterations included."""
-        key = (id(node), after)
+        key = (id(node), after, *self.at_leave.items())
         if key not in self.known:
             head = after
             while (wider := head | self.once_around(node, after, head)) != head:

@@ -63,6 +63,7 @@ class Rewriting:
         self.out: list[ir.Masked] = []
         self.masks = 0
         self.conditions = 0
+        self.blocks: dict[str, int] = {}
         self.liveness = Liveness()
 
     def new_mask(self) -> ir.Var:
@@ -111,6 +112,10 @@ class Rewriting:
                 for target, value in zip(self.results, values, strict=True):
                     self.set(target, value, scope)
                 self.kill(scope.masks, scope.mask)
+            case ir.Block():
+                self.block(node, scope, after)
+            case ir.Leave(label):
+                self.kill(scope.masks[self.blocks[label] :], scope.mask)
             case ir.Check(failed, site):
                 self.out.append(ir.Test(failed, site, scope.mask))
             case _:
@@ -147,6 +152,14 @@ class Rewriting:
             others = waiting | before_else if number == 0 else waiting
             inner = replace(scope, masks=(*scope.masks, mask), waiting=others)
             self.out.append(ir.Guard(mask, self.nested(arm, inner, after)))
+
+    def block(self, node: ir.Block, scope: Scope, after: Vars) -> None:
+        """Emit a block under a mask of its own; lanes that leave early wait at its end."""
+        mask = self.under(scope.mask, None)
+        self.blocks[node.label] = len(scope.masks)
+        self.liveness.at_leave[node.label] = after
+        masks = (*scope.masks, mask)
+        self.body(node.body, replace(scope, masks=masks, waiting=scope.waiting | after), after)
 
     def for_loop(self, node: ir.For, scope: Scope, after: Vars) -> None:
         """Emit a counted loop; the counter steps for all lanes alike."""
@@ -199,5 +212,7 @@ def may_continue(node: ir.Stmt) -> bool:
             return True
         case ir.If(_, then, orelse):
             return any(map(may_continue, (*then, *orelse)))
+        case ir.Block(_, inner):
+            return any(map(may_continue, inner))
         case _:
             return False

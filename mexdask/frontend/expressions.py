@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import operator as py_operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from mexdask import ir, meaning
-from mexdask.dtypes import BOOL, FLOAT64, INT64, Type, held, is_weak, join, type_name, weakened
-from mexdask.errors import Diagnostic, Span
-from mexdask.frontend.parse import Parsed, span_of
+from mexdask.dtypes import (
+    BOOL,
+    FLOAT64,
+    INT64,
+    UINT64,
+    Type,
+    held,
+    is_weak,
+    join,
+    type_name,
+    weakened,
+)
+from mexdask.errors import NOWHERE, Diagnostic, Span
+from mexdask.frontend.parse import Parsed, operator_between, span_of
 from mexdask.ops import (
     BY_FUNCTION_NAME,
     CASTS,
@@ -32,6 +46,13 @@ BINARY = {
 COMPARISON = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
+COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+    "<": py_operator.lt, "<=": py_operator.le, ">": py_operator.gt, ">=": py_operator.ge,
+    "==": py_operator.eq, "!=": py_operator.ne,
+}  # fmt: skip
+FOLDED: dict[str, Callable[[Any], Any]] = {
+    "u-": py_operator.neg, "u+": py_operator.pos, "~": lambda v: ~int(v),
+}  # fmt: skip
 MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 TRUE_ABOVE = {"<": True, "<=": True, "!=": True, ">": False, ">=": False, "==": False}
 BUILTINS = {"abs", "pow", "min", "max"}
@@ -50,6 +71,14 @@ TYPE_HINTS = {
 }
 
 
+NO_ORDER = {"<", "<=", ">", ">=", "minimum", "maximum", "fmin", "fmax", "clip"}
+
+MILESTONE = 25
+"""Levels of an expression in one statement of the IR."""
+
+T = TypeVar("T")
+
+
 class Abandon(Exception):
     """The statement in hand has been complained about; its expression has no value."""
 
@@ -60,7 +89,8 @@ class Value:
 
     expr: ir.Expr
     type: Type
-    literal: ir.Number | None = None
+    literal: bool | int | float | None = None
+    span: Span = NOWHERE
 
 
 class ExpressionLowering:
@@ -72,6 +102,7 @@ class ExpressionLowering:
     sites: list[ir.Site]
     temporaries: int
     local_names: set[str]
+    milestones: set[ast.expr]
 
     def read(self, name: str, span: Span) -> Value:
         """Return the value of a local."""
@@ -109,7 +140,7 @@ class ExpressionLowering:
         return Value(variable, value.type)
 
     def aside(self, node: ast.expr) -> tuple[Value, list[ir.Stmt]]:
-        """Lower an operand that may not be wanted; return also the statements that it needs first."""
+        """Lower an operand that may not be wanted; return also what it needs first."""
         saved, self.out = self.out, []
         try:
             value = self.expression(node)
@@ -122,7 +153,8 @@ class ExpressionLowering:
     def coerced(self, value: Value, dtype: np.dtype, span: Span, *, cast: bool = False) -> ir.Expr:
         """Return the value in a dtype; ``cast`` is True where the user asked for the conversion."""
         if value.literal is not None:
-            return self.literal_in(value.literal, dtype, span, cast=cast)
+            place = span if value.span == NOWHERE else value.span
+            return self.literal_in(value.literal, dtype, place, cast=cast)
         if value.expr.dtype == dtype:
             return value.expr
         if value.expr.dtype.kind == "c" and dtype.kind in "iuf":
@@ -134,23 +166,39 @@ class ExpressionLowering:
         return ir.Cast(value.expr, dtype)
 
     def literal_in(
-        self, literal: ir.Number, dtype: np.dtype, span: Span, *, cast: bool = False
+        self, literal: bool | int | float, dtype: np.dtype, span: Span, *, cast: bool = False
     ) -> ir.Const:
         """Return a literal in a dtype, which must be able to hold it if it is an integer."""
         if dtype.kind in "iu" and isinstance(literal, int):
             info = np.iinfo(dtype)
             if not info.min <= literal <= info.max:
-                wide = "np.uint64" if info.max < literal < 2**64 else "np.float64"
-                self.fail("literal-out-of-range", f"{literal} does not fit {dtype.name}", span,
-                          f"convert the other operand first, or write {wide}({literal})")  # fmt: skip
+                self.out_of_range(literal, dtype, span, cast=cast)
             return ir.Const(int(literal), dtype)
         try:
             number = np.asarray(complex(literal) if dtype.kind == "c" else float(literal))
         except OverflowError:
-            self.fail("literal-out-of-range", f"{literal} does not fit {dtype.name}", span,
-                      "write it as a float, such as 1e300")  # fmt: skip
+            self.out_of_range(literal, dtype, span, cast=cast)
         with np.errstate(all="ignore"):
             return ir.Const(meaning.cast(number, dtype)[()].item(), dtype)
+
+    def out_of_range(
+        self, literal: bool | int | float, dtype: np.dtype, span: Span, *, cast: bool
+    ) -> NoReturn:
+        """Complain about an integer that a dtype cannot hold."""
+        bits = int(literal).bit_length()
+        spelt = f"an integer of {bits} bits" if bits > 128 else str(literal)
+        hint = f"write np.float64({spelt}), or convert the other operand first"
+        if bits > 1023:
+            hint = "no dtype holds it: write a float, such as 1e300"
+        elif cast:
+            hint = "cast to a dtype that can hold it"
+        elif dtype != UINT64 and 0 <= literal < 2**64:
+            hint = f"convert the other operand first, or write np.uint64({spelt})"
+            if literal < 2**63:
+                hint = f"convert the other operand first, or write np.int64({spelt})"
+        elif -(2**63) <= literal < 0:
+            hint = f"convert the other operand first, or write np.int64({spelt})"
+        self.fail("literal-out-of-range", f"{spelt} does not fit {dtype.name}", span, hint)
 
     def materialised(self, value: Value, span: Span) -> ir.Expr:
         """Return the value in the dtype that holds its own type."""
@@ -173,6 +221,12 @@ class ExpressionLowering:
 
     def expression(self, node: ast.expr) -> Value:
         """Lower one expression."""
+        if node in self.milestones:
+            self.milestones.remove(node)
+            try:
+                return self.kept(self.expression(node))
+            finally:
+                self.milestones.add(node)
         match node:
             case ast.Constant(bool() | int() | float() as literal):
                 return self.literal(literal, span_of(node))
@@ -181,13 +235,17 @@ class ExpressionLowering:
             case ast.Attribute(_, name):
                 return self.literal(CONSTANTS[name], span_of(node))
             case ast.BinOp(left, operator, right):
-                return self.binary(operator, *self.operands([left, right]), node)
+                place = operator_between(left, right, self.parsed.lines) or span_of(node)
+                one, other = self.operands([left, right])
+                return self.binary(operator, one, other, place)
             case ast.UnaryOp(operator, operand):
                 return self.unary(operator, self.expression(operand), node)
             case ast.BoolOp(operator, values):
                 return self.chosen(isinstance(operator, ast.And), values)
             case ast.Compare(left, operators, comparators):
-                return self.chain(self.expression(left), operators, comparators, node)
+                with self.surveying(comparators):
+                    first = self.expression(left)
+                return self.chain(first, left, operators, comparators)
             case ast.IfExp(test, body, orelse):
                 return self.ternary(test, body, orelse)
             case ast.Call(func, args):
@@ -197,15 +255,28 @@ class ExpressionLowering:
 
     def operands(self, nodes: list[ast.expr]) -> list[Value]:
         """Lower operands; a refused one does not hide complaints about the others."""
-        values = []
-        for node in nodes:
-            try:
-                values.append(self.expression(node))
-            except Abandon:
-                continue
-        if len(values) < len(nodes):
+        return self.each(*(partial(self.expression, node) for node in nodes))
+
+    def each(self, *works: Callable[[], T]) -> list[T]:
+        """Do several works, all of them even if one gives up."""
+        results = []
+        for work in works:
+            with suppress(Abandon):
+                results.append(work())
+        if len(results) < len(works):
             raise Abandon
-        return values
+        return results
+
+    @contextmanager
+    def surveying(self, nodes: list[ast.expr]) -> Iterator[None]:
+        """Complain about these nodes too if the work at hand gives up before it comes to them."""
+        try:
+            yield
+        except Abandon:
+            for node in nodes:
+                with suppress(Abandon):
+                    self.expression(node)
+            raise
 
     def name(self, name: str, span: Span) -> Value:
         """Lower a name: a local, else a constant."""
@@ -213,14 +284,14 @@ class ExpressionLowering:
             return self.read(name, span)
         return self.literal(CONSTANTS[name], span)
 
-    def literal(self, literal: ir.Number, span: Span) -> Value:
+    def literal(self, literal: bool | int | float, span: Span) -> Value:
         """Lower a literal, which keeps its exact value until it meets a dtype."""
         weak = type(literal)
-        outside = weak is int and not -(2**63) <= literal < 2**63  # type: ignore[operator]
+        outside = weak is int and not -(2**63) <= literal < 2**63
         placeholder = ir.Const(0 if outside else literal, held(weak))
-        return Value(placeholder, weak, literal)
+        return Value(placeholder, weak, literal, span)
 
-    def unary(self, operator: ast.unaryop, value: Value, node: ast.expr) -> Value:
+    def unary(self, operator: ast.unaryop, value: Value, node: ast.UnaryOp) -> Value:
         """Lower ``not``, ``-``, ``+`` and ``~``."""
         if isinstance(operator, ast.Not):
             if value.literal is not None:
@@ -228,13 +299,13 @@ class ExpressionLowering:
             return Value(self.apply("~", self.truth(value)), bool)
         name = {ast.USub: "u-", ast.UAdd: "u+", ast.Invert: "~"}[type(operator)]
         if value.literal is not None and (name != "~" or isinstance(value.literal, int)):
-            folded = {"u-": lambda v: -v, "u+": lambda v: +v, "~": lambda v: ~int(v)}[name]
-            return self.literal(folded(value.literal), span_of(node))
-        return self.operation(TABLE[name], [value], span_of(node), weak_stays_weak=True)
+            return self.literal(FOLDED[name](value.literal), span_of(node))
+        sign = Span(node.lineno, node.col_offset, node.col_offset + 1)
+        return self.operation(TABLE[name], [value], sign, weak_stays_weak=True)
 
-    def binary(self, operator: ast.operator, left: Value, right: Value, node: ast.AST) -> Value:
-        """Lower a binary operator."""
-        return self.binary_named(BINARY[type(operator)], left, right, span_of(node))
+    def binary(self, operator: ast.operator, left: Value, right: Value, span: Span) -> Value:
+        """Lower a binary operator, which stands at ``span``."""
+        return self.binary_named(BINARY[type(operator)], left, right, span)
 
     def binary_named(self, name: str, left: Value, right: Value, span: Span) -> Value:
         """Lower a binary operator by its name; powers have rules of their own."""
@@ -242,9 +313,7 @@ class ExpressionLowering:
             return self.power(left, right, span)
         return self.operation(TABLE[name], [left, right], span, weak_stays_weak=True)
 
-    def operation(
-        self, op: Op, values: list[Value], span: Span, *, weak_stays_weak: bool
-    ) -> Value:
+    def operation(self, op: Op, values: list[Value], span: Span, *, weak_stays_weak: bool) -> Value:
         """Lower a row of the table on values: resolve dtypes, convert the operands."""
         all_weak = all(is_weak(v.type) for v in values)
         types = [v.type for v in values]
@@ -252,7 +321,8 @@ class ExpressionLowering:
             logical = op.name in ("&", "|", "^") and all(t is bool for t in types)
             types = [held(int if t is bool and not logical else t) for t in types]
         dtypes, result = self.resolved(op, types, values, span)
-        args = tuple(self.coerced(v, d, span) for v, d in zip(values, dtypes, strict=True))
+        works = (partial(self.coerced, v, d, span) for v, d in zip(values, dtypes, strict=True))
+        args = tuple(self.each(*works))
         weak = all_weak and weak_stays_weak
         return Value(ir.Apply(op, args, result), weakened(result) if weak else result)
 
@@ -264,14 +334,22 @@ class ExpressionLowering:
             return op.resolve(*types)
         except HalfPrecisionError:
             names = ", ".join(type_name(v.type) for v in values)
-            self.fail("float16-result", f"{op.name}({names}) would be float16, which the language "
-                      "does not have", span, f"convert first: {op.name}(np.float32(...))")  # fmt: skip
+            self.fail(
+                "float16-result",
+                f"{op.name}({names}) would be float16, which the language does not have",
+                span,
+                f"convert first: {op.name}(np.float32(...))",
+            )
         except TypeError:
             names = " and ".join(type_name(v.type) for v in values)
-            spelt = repr(op.name.removeprefix("u")) if not op.name.isidentifier() else f"{op.name}()"
+            spelt = (
+                repr(op.name.removeprefix("u")) if not op.name.isidentifier() else f"{op.name}()"
+            )
             hint = TYPE_HINTS.get(op.name, "convert the operand, such as np.float64(...)")
             if op.ordered and any(held(v.type).kind == "c" for v in values):
-                hint = "complex numbers have no order: compare abs(z)"
+                hint = "it takes real numbers, such as abs(z)"
+                if op.name in NO_ORDER:
+                    hint = "complex numbers have no order: compare abs(z)"
             self.fail("dtype-mismatch", f"{spelt} is not defined for {names}", span, hint)
 
     def power(self, base: Value, exponent: Value, span: Span) -> Value:
@@ -279,7 +357,8 @@ class ExpressionLowering:
         op, literal = TABLE["**"], exponent.literal
         below = isinstance(literal, int) and literal < 0
         if below and held(base.type).kind in "biu":
-            self.fail("negative-power", "an integer to a negative integer power", span,
+            place = span if exponent.span == NOWHERE else exponent.span
+            self.fail("negative-power", "an integer to a negative integer power", place,
                       "make one of them a float: float(x) ** -1")  # fmt: skip
         power = self.operation(op, [base, exponent], span, weak_stays_weak=True)
         assert isinstance(power.expr, ir.Apply)
@@ -296,36 +375,37 @@ class ExpressionLowering:
     # Comparisons and lazily chosen operands.
 
     def chain(
-        self, left: Value, operators: list[ast.cmpop], rights: list[ast.expr], node: ast.expr
+        self, left: Value, node: ast.expr, operators: list[ast.cmpop], rights: list[ast.expr]
     ) -> Value:
         """Lower ``a < b <= c``: each operand is evaluated once, later ones only if still needed."""
         name = COMPARISON[type(operators[0])]
-        right = self.expression(rights[0])
+        span = operator_between(node, rights[0], self.parsed.lines) or span_of(node)
+        with self.surveying(rights[1:]):
+            right = self.expression(rights[0])
+            if len(operators) > 1:
+                right = self.kept(right)
+            first = self.compare(name, left, right, span)
         if len(operators) == 1:
-            return self.compare(name, left, right, span_of(node))
-        right = self.kept(right)
-        first = self.compare(name, left, right, span_of(node))
+            return first
         saved, self.out = self.out, []
         try:
-            rest = self.chain(right, operators[1:], rights[1:], node)
+            rest = self.chain(right, rights[0], operators[1:], rights[1:])
         finally:
             statements, self.out = self.out, saved
-        return self.choose(True, first, rest, statements, span_of(node))
+        return self.choose(True, first, rest, statements, span)
 
     def compare(self, name: str, left: Value, right: Value, span: Span) -> Value:
         """Lower one comparison; integers compare exactly whatever their dtypes."""
         weak = is_weak(left.type) and is_weak(right.type)
         if left.literal is not None and right.literal is not None:
-            folded = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
-                      ">=": lambda a, b: a >= b, "==": lambda a, b: a == b,
-                      "!=": lambda a, b: a != b}[name]  # fmt: skip
-            return self.literal(folded(left.literal, right.literal), span)
-        if left.literal is not None:
+            return self.literal(COMPARED[name](left.literal, right.literal), span)
+        if isinstance(left.expr, ir.Const) and not isinstance(right.expr, ir.Const):
             return self.compare(MIRRORED[name], right, left, span)
         integral = held(left.type).kind in "biu" and held(right.type).kind in "biu"
-        bools = held(left.type) == BOOL and isinstance(right.literal, bool)
-        if integral and right.literal is not None and not bools:
-            return self.compare_with_literal(name, left, int(right.literal), span, weak=weak)
+        if integral and isinstance(right.expr, ir.Const):
+            number = right.expr.value if right.literal is None else right.literal
+            if held(left.type) != BOOL or not isinstance(number, bool):
+                return self.compare_with_literal(name, left, int(number.real), span, weak=weak)
         types = [held(t) if integral and t is int else t for t in (left.type, right.type)]
         op = TABLE[name]
         dtypes, result = self.resolved(op, types, [left, right], span)
@@ -339,19 +419,20 @@ class ExpressionLowering:
         dtype = INT64 if held(left.type) == BOOL else held(left.type)
         operand = self.coerced(left, dtype, span)
         info = np.iinfo(dtype)
-        if info.min <= literal <= info.max:
-            expr = self.apply(name, operand, ir.Const(literal, dtype))
-        elif literal > info.max:
-            inside = self.apply("<=", operand, ir.Const(int(info.max), dtype))
-            expr = inside if TRUE_ABOVE[name] else self.apply("~", inside)
+        low, high = (0, 1) if held(left.type) == BOOL else (int(info.min), int(info.max))
+        expr: ir.Expr
+        if literal > high or (literal == high and name in ("<=", ">")):
+            expr = ir.Const(TRUE_ABOVE[name], BOOL)
+        elif literal < low or (literal == low and name in (">=", "<")):
+            expr = ir.Const(TRUE_ABOVE[MIRRORED[name]], BOOL)
         else:
-            inside = self.apply(">=", operand, ir.Const(int(info.min), dtype))
-            expr = inside if TRUE_ABOVE[MIRRORED[name]] else self.apply("~", inside)
+            expr = self.apply(name, operand, ir.Const(literal, dtype))
         return Value(expr, bool if weak else BOOL)
 
     def chosen(self, is_and: bool, nodes: list[ast.expr]) -> Value:
         """Lower ``a and b and c`` or ``a or b or c``, whose value is one of the operands."""
-        left = self.expression(nodes[0])
+        with self.surveying(nodes[1:]):
+            left = self.expression(nodes[0])
         if len(nodes) == 1:
             return left
         saved, self.out = self.out, []
@@ -377,9 +458,11 @@ class ExpressionLowering:
 
     def ternary(self, test: ast.expr, body: ast.expr, orelse: ast.expr) -> Value:
         """Lower ``a if test else b``."""
-        cond = self.truth(self.expression(test))
-        yes, yes_needs = self.aside(body)
-        no, no_needs = self.aside(orelse)
+        with self.surveying([body, orelse]):
+            cond = self.truth(self.expression(test))
+        (yes, yes_needs), (no, no_needs) = self.each(
+            partial(self.aside, body), partial(self.aside, orelse)
+        )
         return self.either(
             cond, (yes, yes_needs, span_of(body)), (no, no_needs, span_of(orelse)),
             join(yes.type, no.type),
@@ -395,11 +478,12 @@ class ExpressionLowering:
         """Return one of two values: a selection, or an ``if`` where an operand can fail."""
         dtype = held(t)
         if not yes[1] and not no[1]:
-            exprs = (self.coerced(v, dtype, span) for v, _, span in (yes, no))
-            return Value(ir.Select(cond, *exprs, dtype), t)
+            one, other = (self.coerced(v, dtype, span) for v, _, span in (yes, no))
+            return Value(ir.Select(cond, one, other, dtype), t)
         variable = self.temporary(dtype)
         arms = [
-            (*needs, ir.Assign(variable, self.coerced(v, dtype, span))) for v, needs, span in (yes, no)
+            (*needs, ir.Assign(variable, self.coerced(v, dtype, span)))
+            for v, needs, span in (yes, no)
         ]
         self.out.append(ir.If(cond, arms[0], arms[1]))
         return Value(variable, t)
@@ -420,7 +504,7 @@ class ExpressionLowering:
             return self.extremum("<" if name == "min" else ">", values, span)
         weak_stays_weak = bare and name in BUILTINS
         if operator := SPELT_AS_OPERATOR.get(name):
-            value = self.binary_named(operator, *values, span)
+            value = self.binary_named(operator, values[0], values[1], span)
             return value if weak_stays_weak else self.strong(value, span)
         return self.operation(BY_FUNCTION_NAME[name], values, span, weak_stays_weak=weak_stays_weak)
 
@@ -431,10 +515,11 @@ class ExpressionLowering:
     def cast(self, t: Type, value: Value, span: Span) -> Value:
         """Lower a cast; Python's own give weak values."""
         if value.literal is not None and t is not int:
-            if is_weak(t):
-                convert: Callable[[ir.Number], ir.Number] = t  # type: ignore[assignment]
-                return self.literal(convert(value.literal), span)
-            return Value(self.literal_in(value.literal, held(t), span, cast=True), t)
+            constant = self.coerced(value, held(t), span, cast=True)
+            if is_weak(t) and isinstance(constant, ir.Const):
+                assert not isinstance(constant.value, complex)
+                return self.literal(constant.value, span)
+            return Value(constant, t)
         if t is int and isinstance(value.literal, int):
             return self.literal(int(value.literal), span)
         if held(t) == BOOL:
@@ -445,8 +530,11 @@ class ExpressionLowering:
         """Lower ``where``: both arms are evaluated, the result is strong."""
         cond, yes, no = values
         t = held(join(yes.type, no.type))
-        arms = (self.coerced(v, t, span_of(n)) for v, n in zip((yes, no), nodes[1:], strict=True))
-        return Value(ir.Select(self.truth(cond), *arms, t), t)
+        works = [
+            partial(self.coerced, v, t, span_of(n)) for v, n in ((yes, nodes[1]), (no, nodes[2]))
+        ]
+        one, other = self.each(*works)
+        return Value(ir.Select(self.truth(cond), one, other, t), t)
 
     def extremum(self, comparison: str, values: list[Value], span: Span) -> Value:
         """Lower builtin ``min`` and ``max``: a later operand wins only if it compares so."""
@@ -458,3 +546,13 @@ class ExpressionLowering:
                 better, (value, [], span), (best, [], span), join(value.type, best.type)
             )
         return best
+
+
+def milestones(body: list[ast.stmt]) -> set[ast.expr]:
+    """Return the nodes whose values go into temporaries, so that no expression gets very deep."""
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    height: dict[ast.AST, int] = {}
+    for node in reversed(nodes):  # ast.walk gives parents before children
+        below = max((height.get(child, 0) for child in ast.iter_child_nodes(node)), default=0)
+        height[node] = below + 1 if isinstance(node, ast.expr) else 0
+    return {n for n, h in height.items() if isinstance(n, ast.expr) and h % MILESTONE == 0}

@@ -1,8 +1,8 @@
 """From a valid kernel and the types of its arguments to typed IR: statements and control flow.
 
-All meaning is decided here (``frontend.typing`` has the expressions' half). Types flow forward; a
-loop's head and exit, and the result, need types that are only known further down, so the walk
-is repeated until what it assumed and what it found agree.
+All meaning is decided here (``frontend.expressions`` has the expressions' half). Types flow
+forward; a loop's head and exit, and the result, need types that are only known further down, so
+the walk is repeated until what it assumed and what it found agree.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 import numpy as np
 
 from mexdask import ir
-from mexdask.dtypes import BOOL, INT64, UINT64, Type, held, join, type_name
-from mexdask.errors import Diagnostic, KernelTypeError, Span
-from mexdask.frontend.expressions import Abandon, ExpressionLowering, Value
-from mexdask.frontend.parse import Parsed, span_of
+from mexdask.dtypes import BOOL, INT64, UINT64, Type, held, join, kind, type_name
+from mexdask.errors import NOWHERE, Diagnostic, KernelTypeError, Span
+from mexdask.frontend.expressions import Abandon, ExpressionLowering, Value, milestones
+from mexdask.frontend.parse import Parsed, head_of, operator_between, span_of
 from mexdask.frontend.validate import assigned_names
 
 MAX_PASSES = 400
@@ -102,6 +103,7 @@ class Lowering(ExpressionLowering):
         self.types = types
         self.result_dtype = result_dtype
         self.local_names = {*parsed.parameters, *assigned_names(parsed.body)}
+        self.milestones = milestones(parsed.body)
         self.points: dict[tuple[str, int], Assumed] = {}
         self.result = Assumed()
 
@@ -114,6 +116,7 @@ class Lowering(ExpressionLowering):
         self.loops: list[LoopFrame] = []
         self.changed = False
         self.widen = widen
+        self.endless = NOWHERE
         self.result.found = []
         self.env: Env | None = {name: t.type for name, t in self.types.items()}
         self.statements(self.parsed.body)
@@ -128,17 +131,23 @@ class Lowering(ExpressionLowering):
         )
         name = "expression" if self.parsed.is_expression else self.parsed.source.name
         results = (self.returned_dtype(),)
-        return ir.Function(name, params, results, tuple(self.out), tuple(self.sites), self.parsed.fp)
+        return ir.Function(
+            name, params, results, tuple(self.out), tuple(self.sites), self.parsed.fp
+        )
 
     def ending(self) -> None:
         """Complain about paths that end without a result."""
         last = self.parsed.body[-1] if self.parsed.body else self.parsed.definition
         assert last is not None
         if self.env is not None:
-            self.complain("missing-return", "a path through the kernel ends without 'return'",
-                          span_of(last), "end the kernel with 'return ...'")  # fmt: skip
+            self.complain(
+                "missing-return",
+                "a path through the kernel ends without 'return'",
+                head_of(last, self.parsed.lines),
+                "end the kernel with 'return ...'",
+            )
         elif not self.result.found and not self.complaints:
-            self.complain("missing-return", "the kernel never returns", span_of(last),
+            self.complain("missing-return", "the kernel never returns", self.endless,
                           "add a 'return', or a 'break' to the endless loop")  # fmt: skip
 
     # Joining types where paths meet.
@@ -159,7 +168,9 @@ class Lowering(ExpressionLowering):
             now = source.get(name, Missing.MAYBE)
             if isinstance(t, Missing) or isinstance(now, Missing) or held(t) == held(now):
                 continue
-            value = self.coerced(Value(ir.Var(name, held(now)), now), held(t), Span(0, 0, 0))
+            if kind(now) == "c" and kind(t) != "c":
+                continue  # what was assumed is about to be widened
+            value = self.coerced(Value(ir.Var(name, held(now)), now), held(t), NOWHERE)
             self.out.append(ir.Assign(ir.Var(name, held(t)), value))
 
     # Statements.
@@ -190,9 +201,10 @@ class Lowering(ExpressionLowering):
             case ast.Assign(targets, value):
                 self.assignment(targets, value)
             case ast.AugAssign(ast.Name(name) as target, operator, value):
-                left = self.read(name, span_of(target))
-                right = self.expression(value)
-                self.assign(name, self.binary(operator, left, right, node), span_of(node))
+                left, right = self.operands([target, value])
+                place = operator_between(target, value, self.parsed.lines)
+                result = self.binary(operator, left, right, place or span_of(node))
+                self.assign(name, result, span_of(node))
             case ast.If(test, body, orelse):
                 self.branch(test, body, orelse)
             case ast.While():
@@ -223,10 +235,10 @@ class Lowering(ExpressionLowering):
         self.env[name] = value.type
 
     def assignment(self, targets: list[ast.expr], node: ast.expr) -> None:
-        """Lower an assignment to names and tuples of names; every value is taken before any is set."""
+        """Lower an assignment to names and tuples; every value is taken before any is set."""
         several = len(targets) > 1
         parts = node.elts if isinstance(node, ast.Tuple) else [node]
-        values = [self.expression(part) for part in parts]
+        values = self.operands(parts)
         if several or len(values) > 1:
             values = [self.kept(value, names_change=True) for value in values]
         for target in targets:
@@ -239,8 +251,6 @@ class Lowering(ExpressionLowering):
         """Lower a ``return``."""
         self.result.found.append({"return": value.type})
         dtype = self.returned_dtype()
-        if dtype is None:
-            dtype = held(value.type)
         expr = self.coerced(value, dtype, span_of(node), cast=self.result_dtype is not None)
         self.out.append(ir.Return((expr,)))
         self.env = None
@@ -249,12 +259,11 @@ class Lowering(ExpressionLowering):
         """Return the dtype of the result, as far as it is known."""
         if self.result_dtype is not None:
             return self.result_dtype
-        known = (self.result.types or {}).get("return")
-        found = [env["return"] for env in self.result.found]
-        return held(known if known is not None else join(*found))
+        known = [self.result.types] if self.result.types else self.result.found
+        return held(join(*(t for env in known for t in env.values() if not isinstance(t, Missing))))
 
     def body(self, nodes: list[ast.stmt], env: Env) -> tuple[list[ir.Stmt], Env | None]:
-        """Lower statements into a list of their own, starting from a state; return the state after."""
+        """Lower statements into a list of their own; return the state after them too."""
         saved, self.out = self.out, []
         self.env = dict(env)
         self.statements(nodes)
@@ -293,7 +302,11 @@ class Lowering(ExpressionLowering):
         leaving = self.points.setdefault(("exit", id(node)), Assumed())
         back.found, leaving.found = [], []
         entry = self.env
-        returning = {n: t for n, t in (back.types or {}).items() if n in entry}
+        # What is broken at the end of the body is broken there by a statement that must be looked
+        # at again, with the type that the name has before the loop.
+        returning = {
+            n: t for n, t in (back.types or {}).items() if n in entry and t is not Missing.BROKEN
+        }
         head = join_envs([entry, {**entry, **returning}])
         assert head is not None
         self.convert(entry, head)
@@ -315,7 +328,9 @@ class Lowering(ExpressionLowering):
         self.out.append(jump)
         self.env = None
 
-    def loop_body(self, frame: LoopFrame, prefix: list[ir.Stmt], nodes: list[ast.stmt], env: Env) -> tuple[ir.Stmt, ...]:
+    def loop_body(
+        self, frame: LoopFrame, prefix: list[ir.Stmt], nodes: list[ast.stmt], env: Env
+    ) -> tuple[ir.Stmt, ...]:
         """Lower what a loop repeats, up to the jump back."""
         self.loops.append(frame)
         saved, self.out = self.out, list(prefix)
@@ -329,8 +344,9 @@ class Lowering(ExpressionLowering):
         return tuple(result)
 
     def for_loop(self, node: ast.For) -> None:
-        """Lower ``for name in range(...)`` to a hidden counter of a number of trips known before."""
-        assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
+        """Lower ``for name in range(...)`` to a hidden counter and a number of trips."""
+        assert isinstance(node.iter, ast.Call)
+        assert isinstance(node.target, ast.Name)
         start, step, trips = self.range_of(node.iter)
         frame = self.enter(node)
         counter = self.temporary(UINT64)
@@ -343,12 +359,19 @@ class Lowering(ExpressionLowering):
         env = {**frame.head, node.target.id: int}
         body = self.loop_body(frame, [ir.Assign(variable, number)], node.body, env)
         self.out.append(ir.For(counter, trips, body))
-        frame.exit.found.append(frame.head)
+        frame.exit.found.append(self.passed_by(node, frame))
         self.env = self.settle(frame.exit, frame.exit.found)
+
+    def passed_by(self, node: ast.stmt, frame: LoopFrame) -> Env:
+        """Return the state of the head, where what only the loop assigns may be unassigned."""
+        state: Env = dict.fromkeys(sorted(assigned_names([node])), Missing.MAYBE)
+        for env in frame.back.found:
+            state |= {n: t for n, t in env.items() if t is Missing.BROKEN}
+        return {**state, **frame.head}
 
     def range_of(self, call: ast.Call) -> tuple[ir.Expr, ir.Expr, ir.Expr]:
         """Lower the bounds of a range, taken once: its start, its step and its number of trips."""
-        values = [self.range_bound(argument) for argument in call.args]
+        values = self.each(*(partial(self.range_bound, argument) for argument in call.args))
         zero, one = ir.Const(0, INT64), ir.Const(1, INT64)
         start = values[0] if len(values) > 1 else zero
         stop = values[1] if len(values) > 1 else values[0]
@@ -389,8 +412,10 @@ class Lowering(ExpressionLowering):
         prefix, self.out = self.out, saved
         body = self.loop_body(frame, prefix, node.body, self.env)
         self.out.append(ir.While(tuple(head), cond, body))
-        if not endless:
-            frame.exit.found.append(frame.head)
+        if endless:
+            self.endless = keyword(node)
+        else:
+            frame.exit.found.append(self.passed_by(node, frame))
         self.env = self.settle(frame.exit, frame.exit.found)
 
     def read(self, name: str, span: Span) -> Value:
@@ -406,7 +431,7 @@ class Lowering(ExpressionLowering):
             case Missing.MAYBE:
                 self.fail("maybe-unassigned", f"{name!r} may be unassigned here", span,
                           f"assign {name!r} before the if or the loop that sets it")  # fmt: skip
-        assert state is not None and not isinstance(state, Missing)
+        assert not isinstance(state, Missing | None)
         return Value(ir.Var(name, held(state)), state)
 
 

@@ -1,27 +1,28 @@
-"""From a kernel's text or a Python function to a parsed kernel: one ``def``, or one expression."""
+"""From a kernel's text to a parsed kernel: one ``def``, or one expression."""
 
 from __future__ import annotations
 
 import ast
-import inspect
+import functools
 import re
-import textwrap
-import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mexdask.errors import ArgumentError, Diagnostic, KernelSyntaxError, SourceText, Span
+from mexdask.errors import Diagnostic, KernelSyntaxError, SourceText, Span
+from mexdask.frontend.hints import PLAIN_PYTHON, SYNTAX_HINTS
+from mexdask.frontend.source import PRAGMA
 from mexdask.ir import Number
-from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS, ENGINE_CHOICES
+from mexdask.ops import CONSTANTS, FUNCTION_NAMES
 
 MAX_SOURCE_BYTES = 64 * 1024
 MAX_DEPTH = 200
 MAX_NODES = 5_000
 MODULES = ("np", "numpy", "math")
 FP_MODES = ("strict", "contract", "fast")
-FUNCTION_NAMES = {*BY_FUNCTION_NAME, *ENGINE_CHOICES, *CASTS}
-PRAGMA = re.compile(r"\s*#\s*me\s*:\s*(.*?)\s*$")
+DEF_NAME = re.compile(rb"(?:async\s+)?(?:def|class)\s+([^\s(\[:]+)")
+OPERATOR = re.compile(rb"is\s+not\b|not\s+in\b|[^\s()\\]+")
+LONG_INTEGER = re.compile(r"\d[\d_]{4300,}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Parsed:
     compiler: str = ""
     definition: ast.FunctionDef | None = field(default=None, repr=False)
 
+    @functools.cached_property
+    def lines(self) -> list[bytes]:
+        """Return the lines of the text as ``ast`` counts their columns."""
+        return self.source.text.encode(errors="replace").split(b"\n")
+
 
 def span_of(node: Any) -> Span:
     """Return the part of a node that stands on its first line."""
@@ -44,50 +50,35 @@ def span_of(node: Any) -> Span:
     return Span(node.lineno, node.col_offset, end)
 
 
-def refuse(source: SourceText, code: str, message: str, span: Span, hint: str = "") -> KernelSyntaxError:
+def head_of(node: ast.stmt, lines: list[bytes]) -> Span:
+    """Return the word that a statement starts with, or the name that it defines."""
+    rest = lines[node.lineno - 1][node.col_offset :]
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (m := DEF_NAME.match(rest)):
+        return Span(node.lineno, node.col_offset + m.start(1), node.col_offset + m.end(1))
+    word = re.match(rb"[a-z]+", rest) if hasattr(node, "body") else None
+    return (
+        Span(node.lineno, node.col_offset, node.col_offset + word.end()) if word else span_of(node)
+    )
+
+
+def operator_between(left: ast.expr, right: ast.expr, lines: list[bytes]) -> Span | None:
+    """Return the place of an operator, which Python's tree leaves out."""
+    first, last = left.end_lineno or left.lineno, right.lineno
+    for number in range(first, last + 1):
+        line = lines[number - 1][: right.col_offset if number == last else None]
+        start = (left.end_col_offset or 0) if number == first else 0
+        if m := OPERATOR.search(
+            line[:end] if (end := line.find(b"#", start)) >= 0 else line, start
+        ):
+            return Span(number, m.start(), m.end())
+    return None
+
+
+def refuse(
+    source: SourceText, code: str, message: str, span: Span, hint: str = ""
+) -> KernelSyntaxError:
     """Return the exception of a single complaint."""
     return KernelSyntaxError(source, (Diagnostic(code, message, span, hint),))
-
-
-def source_of_text(text: str, name: str = "kernel") -> SourceText:
-    """Return the source of a kernel given as text."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").encode(errors="replace").decode()
-    return SourceText(textwrap.dedent(lines).rstrip(), name)
-
-
-def source_of_function(function: Any) -> SourceText:
-    """Return the source of a Python function, with the comments (pragmas) right above it.
-
-    Raises
-    ------
-    ArgumentError
-        If the object is a lambda, or Python cannot find its source.
-    """
-    if not isinstance(function, types.FunctionType):
-        raise ArgumentError(
-            f"{function!r} is not a kernel: give source text, an expression or a function written "
-            "with def"
-        )
-    if function.__name__ == "<lambda>":
-        raise ArgumentError(
-            "a lambda cannot be a kernel: write it with def, or pass the expression as text"
-        )
-    try:
-        lines, first = inspect.getsourcelines(function)
-    except (OSError, TypeError) as error:
-        raise ArgumentError(
-            f"the source of {function.__name__}() cannot be read ({error}); pass the kernel's "
-            "source as text"
-        ) from None
-    comments = inspect.getcomments(function) or ""
-    text = textwrap.dedent("".join(lines)).rstrip()
-    header = textwrap.dedent(comments)
-    return SourceText(
-        header + text,
-        function.__name__,
-        inspect.getsourcefile(function) or "",
-        first - header.count("\n"),
-    )
 
 
 def parse(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
@@ -110,7 +101,7 @@ def parse(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
     if not source.text.strip():
         raise refuse(source, "empty-source", "the kernel's source is empty", start,
                      "write a def, or an expression such as 'a + b'")  # fmt: skip
-    if len(source.text.encode(errors="surrogatepass")) > MAX_SOURCE_BYTES:
+    if len(source.text.encode(errors="replace")) > MAX_SOURCE_BYTES:
         raise refuse(source, "too-large", "the kernel's source is over 64 KiB", start,
                      "split the kernel, or pass tables of numbers as arrays")  # fmt: skip
     tree = python_tree(source)
@@ -121,30 +112,93 @@ def parse(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
             return parse_expression(source, value, given, fp, compiler)
         case [ast.FunctionDef() as definition]:
             return parse_definition(source, definition, fp, compiler)
-    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
-    if len(functions) > 1:
-        raise refuse(source, "several-functions", "more than one function in a kernel's source",
-                     span_of(functions[1]), "helper functions are not supported yet: write their "
-                     "statements into the kernel")  # fmt: skip
-    wrong = next((n for n in tree.body if not isinstance(n, ast.FunctionDef)), None)
-    raise refuse(source, "not-a-kernel", "a kernel is one def, or one expression",
-                 span_of(wrong) if wrong else start,
-                 "move the statement into the function, or pass its value as a parameter"
-                 if functions else "write 'def name(...):' with a return")  # fmt: skip
+        case []:
+            raise refuse(source, "empty-source", "the kernel's source holds only comments", start,
+                         "write a def, or an expression such as 'a + b'")  # fmt: skip
+    raise KernelSyntaxError(source, tuple(misplaced(source, tree.body)))
+
+
+def misplaced(source: SourceText, body: list[ast.stmt]) -> Iterator[Diagnostic]:
+    """Yield a complaint for each statement that stands where only a kernel may."""
+    lines = source.text.encode(errors="replace").split(b"\n")
+    functions = [n for n in body if isinstance(n, ast.FunctionDef)]
+    for node in body:
+        span, hint = head_of(node, lines), "write 'def name(...):' with a return"
+        match node:
+            case ast.FunctionDef():
+                if node is not functions[-1]:
+                    yield Diagnostic(
+                        "several-functions",
+                        "more than one function in a kernel's source",
+                        span,
+                        "helper functions are not supported yet: write their "
+                        "statements into the kernel",
+                    )
+                continue
+            case ast.Import() | ast.ImportFrom():
+                hint = "leave it out: np., numpy. and math. functions need no import here"
+            case ast.AsyncFunctionDef():
+                hint = "leave out 'async'"
+            case ast.Assign() if functions:
+                hint = "make the name a parameter, or assign it inside the function"
+            case ast.Assign() | ast.Return() if len(body) == 1:
+                hint = "an expression stands alone: leave out what is in front of it"
+            case ast.Expr() if node is body[0] and not functions:
+                continue
+            case _ if functions:
+                hint = "move the statement into the function"
+        yield Diagnostic("not-a-kernel", "a kernel is one def, or one expression", span, hint)
 
 
 def python_tree(source: SourceText) -> ast.Module:
     """Parse as Python; whatever Python's parser raises becomes one complaint with a place."""
+    if "\0" in source.text:
+        before = source.text[: source.text.index("\0")]
+        col = len(before.rpartition("\n")[2].encode(errors="replace"))
+        raise refuse(source, "syntax", "a NUL character in the source",
+                     Span(before.count("\n") + 1, col, col + 1), "remove it")  # fmt: skip
     try:
         return ast.parse(source.text)
     except SyntaxError as error:
-        line = min(max(error.lineno or 1, 1), source.text.count("\n") + 1)
-        text = source.line(line)
-        col = len(text[: max((error.offset or 1) - 1, 0)].encode(errors="replace"))
-        raise refuse(source, "syntax", f"not valid Python: {error.msg}", Span(line, col, col + 1)) from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise refuse(source, "syntax", f"Python cannot parse this: {str(error) or 'nested too deeply'}",
-                     Span(1, 0, 1), "use fewer nested parentheses and operators") from None  # fmt: skip
+        raise syntax_complaint(source, error) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise refuse(
+            source,
+            "too-large",
+            "Python's own parser gives up: nested too deeply",
+            Span(1, 0, 1),
+            "use temporaries for parts of the expression",
+        ) from None
+
+
+def syntax_complaint(source: SourceText, error: SyntaxError) -> KernelSyntaxError:
+    """Return the exception for a text that is not Python: its place is inside the text."""
+    if "digits" in str(error.msg) and (m := LONG_INTEGER.search(source.text)):
+        before = source.text[: m.start()]
+        col = len(before.rpartition("\n")[2].encode(errors="replace"))
+        return refuse(source, "too-large", f"an integer of {len(m[0])} digits",
+                      Span(before.count("\n") + 1, col, col + len(m[0])),
+                      "write it as a float, such as 1e300")  # fmt: skip
+    number = min(max(error.lineno or 1, 1), source.text.count("\n") + 1)
+    line = source.line(number)
+    if isinstance(error, IndentationError):
+        start, stop = len(line) - len(line.lstrip()), len(line)
+    else:
+        start = min(max((error.offset or 1) - 1, 0), len(line))
+        one_line = error.end_lineno == error.lineno and (error.end_offset or 0) - 1 > start
+        stop = min((error.end_offset or 0) - 1, len(line)) if one_line else start + 1
+    message = str(error.msg).replace(" or ':='", "")
+    hint = "compare with '=='" if "'=='" in message else PLAIN_PYTHON
+    for pattern, advice in SYNTAX_HINTS:
+        if found := next(
+            (m for m in pattern.finditer(line) if m.start() <= start <= m.end()), None
+        ):
+            (start, stop), hint = found.span(), advice
+            break
+    to_bytes = [len(line[:n].encode(errors="replace")) for n in (start, stop)]
+    span = Span(number, to_bytes[0], max(to_bytes[1], to_bytes[0] + 1))
+    code = "too-large" if message.startswith("too many") else "syntax"
+    return refuse(source, code, f"not valid Python: {message}", span, hint)
 
 
 def check_size(source: SourceText, tree: ast.Module) -> None:
@@ -156,8 +210,13 @@ def check_size(source: SourceText, tree: ast.Module) -> None:
         if nodes > MAX_NODES or depth > MAX_DEPTH:
             what = f"nested more than {MAX_DEPTH} deep" if depth > MAX_DEPTH else "too large"
             where = next((span_of(n) for n in level if hasattr(n, "lineno")), Span(1, 0, 1))
-            raise refuse(source, "too-large", f"the kernel is {what}", where,
-                         "use temporaries for parts of the expression, or split the kernel")  # fmt: skip
+            raise refuse(
+                source,
+                "too-large",
+                f"the kernel is {what}",
+                where,
+                "use temporaries for parts of the expression, or split the kernel",
+            )
         level = [
             child
             for node in level
@@ -190,9 +249,16 @@ def pragmas(source: SourceText, tree: ast.Module) -> tuple[str, str]:
             complaints.append(Diagnostic("repeated-pragma", f"pragma {key!r} given twice", span,
                                          "keep one of the two"))  # fmt: skip
         elif not value or (key == "fp" and value not in FP_MODES):
-            complaints.append(Diagnostic("bad-pragma", f"{value!r} is no value of pragma {key!r}", span,
-                                         f"fp is one of {', '.join(FP_MODES)}" if key == "fp"
-                                         else "write '# me:compiler=NAME'"))  # fmt: skip
+            complaints.append(
+                Diagnostic(
+                    "bad-pragma",
+                    f"{value!r} is no value of pragma {key!r}",
+                    span,
+                    f"fp is one of {', '.join(FP_MODES)}"
+                    if key == "fp"
+                    else "write '# me:compiler=NAME'",
+                )
+            )
         found.setdefault(key, value)
     if complaints:
         raise KernelSyntaxError(source, tuple(complaints))
@@ -212,9 +278,7 @@ def parse_expression(
         for n in names
         if n.id in given
         or not (
-            n.id in CONSTANTS
-            or n.id in FUNCTION_NAMES
-            or (n.id in MODULES and id(n) in modules)
+            n.id in CONSTANTS or n.id in FUNCTION_NAMES or (n.id in MODULES and id(n) in modules)
         )
     }
     result = ast.copy_location(ast.Return(value), value)
@@ -225,6 +289,7 @@ def parse_definition(
     source: SourceText, definition: ast.FunctionDef, fp: str, compiler: str
 ) -> Parsed:
     """Parse a ``def``: its parameters, their defaults and its body without the docstring."""
+    source = replace(source, name=definition.name)
     complaints = list(signature_complaints(definition))
     arguments = definition.args
     defaults: dict[str, Number] = {}
@@ -232,8 +297,14 @@ def parse_definition(
     for argument, default in zip(positional[::-1], arguments.defaults[::-1], strict=False):
         value = literal_number(default)
         if value is None:
-            complaints.append(Diagnostic("bad-default", f"the default of {argument.arg!r} is not a number",
-                                         span_of(default), "write a literal such as 10 or -0.5"))  # fmt: skip
+            complaints.append(
+                Diagnostic(
+                    "bad-default",
+                    f"the default of {argument.arg!r} is not a number",
+                    span_of(default),
+                    "write a literal such as 10 or -0.5",
+                )
+            )
         else:
             defaults[argument.arg] = value
     if complaints:
@@ -242,8 +313,8 @@ def parse_definition(
     match body[0]:
         case ast.Expr(ast.Constant(str())):
             body = body[1:]
-    named = SourceText(source.text, definition.name, source.origin, source.first_line)
-    return Parsed(named, tuple(a.arg for a in positional), defaults, body, False, fp, compiler, definition)
+    names = tuple(a.arg for a in positional)
+    return Parsed(source, names, defaults, body, False, fp, compiler, definition)
 
 
 def signature_complaints(definition: ast.FunctionDef) -> Iterator[Diagnostic]:
@@ -254,19 +325,34 @@ def signature_complaints(definition: ast.FunctionDef) -> Iterator[Diagnostic]:
         yield Diagnostic("bad-parameter", f"parameter {argument.arg!r} gathers several arguments",
                          span_of(argument), "name each parameter")  # fmt: skip
     for argument in arguments.kwonlyargs:
-        yield Diagnostic("bad-parameter", f"parameter {argument.arg!r} is keyword-only",
-                         span_of(argument), "kernel parameters are positional: leave out the '*'")  # fmt: skip
+        yield Diagnostic(
+            "bad-parameter",
+            f"parameter {argument.arg!r} is keyword-only",
+            span_of(argument),
+            "kernel parameters are positional: leave out the '*'",
+        )
+    for parameter in getattr(definition, "type_params", []):
+        yield Diagnostic("bad-parameter", f"type parameter {parameter.name!r}", span_of(parameter),
+                         "leave out the brackets: dtypes come from the arguments")  # fmt: skip
     seen: set[str] = set()
     for argument in [*arguments.posonlyargs, *arguments.args]:
         if argument.arg in seen:
-            yield Diagnostic("bad-parameter", f"parameter {argument.arg!r} appears twice", span_of(argument),
-                             "give each parameter its own name")  # fmt: skip
+            yield Diagnostic(
+                "bad-parameter",
+                f"parameter {argument.arg!r} appears twice",
+                span_of(argument),
+                "give each parameter its own name",
+            )
         seen.add(argument.arg)
     for decorator in definition.decorator_list:
         target = decorator.func if isinstance(decorator, ast.Call) else decorator
         if ast.unparse(target).rpartition(".")[2] != "kernel":
-            yield Diagnostic("bad-decorator", f"decorator '{ast.unparse(decorator)}' is not mexdask's",
-                             span_of(decorator), "only @mexdask.kernel may stand on a kernel")  # fmt: skip
+            yield Diagnostic(
+                "bad-decorator",
+                f"decorator '{ast.unparse(decorator)}' is not mexdask's",
+                span_of(decorator),
+                "only @mexdask.kernel may stand on a kernel",
+            )
 
 
 def literal_number(node: ast.expr) -> Number | None:

@@ -1,7 +1,10 @@
 """A kernel's source as a plain Python function of NumPy scalars: for debuggers, and as oracle."""
 
 from __future__ import annotations
+import __future__
 
+import ast
+import operator
 import types
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +16,15 @@ from mexdask.dtypes import WEAK, Type
 from mexdask.frontend.parse import Parsed
 from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS, SPELT_AS_OPERATOR, Op
 
-PYTHON_OWN = {"abs": abs, "pow": pow, "min": min, "max": max, "int": int, "float": float, "bool": bool}
+PYTHON_OWN = {
+    "abs": abs,
+    "pow": pow,
+    "min": min,
+    "max": max,
+    "int": int,
+    "float": float,
+    "bool": bool,
+}
 
 
 def scalar_function(parsed: Parsed) -> Callable[..., Any]:
@@ -23,18 +34,33 @@ def scalar_function(parsed: Parsed) -> Callable[..., Any]:
     through it; functions of the language come from the op table.
     """
     names = namespace()
-    if parsed.is_expression:
-        code = f"def expression({', '.join(parsed.parameters)}):\n return (\n{parsed.source.text}\n)"
-        shadowed = {n: v for n, v in names.items() if n not in parsed.parameters}
-        exec(compile(code, f"<{parsed.source.name}>", "exec"), shadowed)
-        return shadowed["expression"]
-    assert parsed.definition is not None
-    decorated = len(parsed.definition.decorator_list) > 0
-    lines = parsed.source.text.split("\n")
-    if decorated:
-        lines[: parsed.definition.lineno - 1] = [""] * (parsed.definition.lineno - 1)
-    exec(compile("\n".join(lines), f"<{parsed.source.name}>", "exec"), names)
-    return names[parsed.definition.name]
+    tree = ast.parse(parsed.source.text)
+    match tree.body:
+        case [ast.FunctionDef() as definition]:
+            definition.decorator_list.clear()
+        case [ast.Expr(value)]:
+            # A parameter may be called like a function that the expression calls.
+            names |= {called(name): meant for name, meant in names.items()}
+            for node in ast.walk(value):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    node.func.id = called(node.func.id)
+            head = ast.parse(f"def expression({', '.join(parsed.parameters)}): pass").body[0]
+            assert isinstance(head, ast.FunctionDef)
+            head.body = [ast.copy_location(ast.Return(value), value)]
+            tree.body = [head]
+    # Annotations may name anything, so they are not evaluated.
+    flags = __future__.annotations.compiler_flag
+    code = compile(tree, f"<{parsed.source.name}>", "exec", flags, dont_inherit=True)
+    # A namespace of its own: the function may be called like one that it calls.
+    made: dict[str, Callable[..., Any]] = {}
+    exec(code, names, made)
+    (function,) = made.values()
+    return function
+
+
+def called(name: str) -> str:
+    """Return a name that no parameter can have, for a function."""
+    return f"{name}()"
 
 
 def namespace() -> dict[str, Any]:
@@ -42,7 +68,7 @@ def namespace() -> dict[str, Any]:
     functions = {name: on_scalars(op) for name, op in BY_FUNCTION_NAME.items()}
     for name, symbol in SPELT_AS_OPERATOR.items():
         functions[name] = strong_operator(symbol)
-    functions["where"] = lambda cond, yes, no: np.where(cond, yes, no)[()]
+    functions["where"] = choose
     casts = {name: caster(t) for name, t in CASTS.items()}
     module = types.SimpleNamespace(**{**functions, **casts, "bool": np.bool_, **CONSTANTS})
     modules = {"np": module, "numpy": module, "math": module}
@@ -65,7 +91,7 @@ def on_scalars(op: Op) -> Callable[..., Any]:
 
 def strong_operator(symbol: str) -> Callable[[Any, Any], Any]:
     """Return an operator that also has a function's name; its result is strong."""
-    apply = {"**": lambda a, b: a**b, "%": lambda a, b: a % b}[symbol]
+    apply = {"**": operator.pow, "%": operator.mod}[symbol]
     return lambda a, b: np.asarray(apply(a, b))[()]
 
 
@@ -74,3 +100,8 @@ def caster(t: Type) -> Callable[[Any], Any]:
     if not isinstance(t, np.dtype):
         return t
     return lambda value: meaning.cast(np.asarray(value), t)[()]
+
+
+def choose(cond: Any, yes: Any, no: Any) -> Any:
+    """Return ``np.where`` of scalars as a scalar."""
+    return np.where(cond, yes, no)[()]

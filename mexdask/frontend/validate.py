@@ -3,73 +3,17 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Iterable
 
 from mexdask.errors import Diagnostic, KernelSyntaxError, Span
-from mexdask.frontend.parse import FUNCTION_NAMES, MODULES, Parsed, span_of
-from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS
+from mexdask.frontend.hints import CALL_HINTS, NAME_HINTS, OPERATOR_REJECTED, REJECTED, near
+from mexdask.frontend.parse import MODULES, Parsed, head_of, operator_between, span_of
+from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS, FUNCTION_NAMES
 
 MAX_LOCALS = 256
-
-REJECTED: dict[type[ast.AST], tuple[str, str]] = {
-    ast.AsyncFor: ("an 'async for' loop", "use a plain 'for' over range()"),
-    ast.AsyncFunctionDef: ("an async function", "write its statements into the kernel"),
-    ast.AsyncWith: ("an 'async with' block", "a kernel has no resources to manage"),
-    ast.AnnAssign: ("an annotated assignment", "write 'x = ...'; np.float32(...) sets a dtype"),
-    ast.Assert: ("an 'assert'", "kernels cannot raise; return nan where something is wrong"),
-    ast.Await: ("'await'", "a kernel is plain arithmetic"),
-    ast.ClassDef: ("a class", "a kernel sees numbers only"),
-    ast.Delete: ("a 'del'", "leave the name alone; it costs nothing"),
-    ast.Dict: ("a dictionary", "a kernel sees numbers only; use if/elif"),
-    ast.DictComp: ("a dict comprehension", "a kernel sees one element; use a 'for' loop"),
-    ast.FunctionDef: ("a nested function", "write its statements into the kernel"),
-    ast.GeneratorExp: ("a generator expression", "a kernel sees one element; use a 'for' loop"),
-    ast.Global: ("a 'global' statement", "make the name a parameter"),
-    ast.Import: ("an import", "np., numpy. and math. functions need no import here"),
-    ast.ImportFrom: ("an import", "np., numpy. and math. functions need no import here"),
-    ast.JoinedStr: ("an f-string", "a kernel sees numbers only"),
-    ast.Lambda: ("a lambda", "write the expression where it is used"),
-    ast.List: ("a list", "a kernel sees one element; use temporaries"),
-    ast.ListComp: ("a list comprehension", "a kernel sees one element; use a 'for' loop"),
-    ast.Match: ("a 'match' statement", "use if/elif/else"),
-    ast.NamedExpr: ("':='", "assign on a line of its own"),
-    ast.Nonlocal: ("a 'nonlocal' statement", "make the name a parameter"),
-    ast.Raise: ("a 'raise'", "kernels cannot raise; return nan where something is wrong"),
-    ast.Set: ("a set", "a kernel sees numbers only; use comparisons joined by 'or'"),
-    ast.SetComp: ("a set comprehension", "a kernel sees one element; use a 'for' loop"),
-    ast.Slice: ("a slice", "a kernel sees one element; slice the array before the call"),
-    ast.Starred: ("a starred expression", "name each value"),
-    ast.Subscript: ("a subscript", "a kernel sees one element; pass what it needs as parameters"),
-    ast.Try: ("a 'try' statement", "kernels cannot raise; test the condition with 'if'"),
-    ast.Tuple: ("a tuple", "tuples stand only in assignments: a, b = b, a"),
-    ast.With: ("a 'with' block", "a kernel has no resources to manage"),
-    ast.Yield: ("'yield'", "return one value for each element"),
-    ast.YieldFrom: ("'yield from'", "return one value for each element"),
-}
-if hasattr(ast, "TryStar"):
-    REJECTED[ast.TryStar] = REJECTED[ast.Try]
-
-OPERATOR_REJECTED = {
-    ast.MatMult: ("'@'", "a kernel sees one element; multiply with '*'"),
-    ast.Is: ("'is'", "compare numbers with '=='"),
-    ast.IsNot: ("'is not'", "compare numbers with '!='"),
-    ast.In: ("'in'", "write comparisons joined by 'or'"),
-    ast.NotIn: ("'not in'", "write comparisons joined by 'and'"),
-}
-
-CALL_HINTS = {
-    "print": "decorate the function with @mexdask.kernel and call k.py_func(1.0) in a debugger",
-    "len": "a kernel sees one element; pass the length as a parameter",
-    "divmod": "write 'a // b' and 'a % b'",
-    "range": "range() stands only in 'for i in range(...)'",
-    "complex": "pass complex numbers as arguments",
-    "float16": "use np.float32: the language has no float16",
-    "half": "use np.float32: the language has no float16",
-    "vectorize": "a kernel already runs for each element",
-    "isclose": "write abs(a - b) <= tolerance",
-}
+MAX_LOOPS = 20
+"""Loops in loops that Python itself takes."""
 
 REDUCTIONS = frozenset("sum prod mean any all nansum nanmean nanmin nanmax".split())
 INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
@@ -96,9 +40,8 @@ class Checker:
     def run(self) -> None:
         """Collect the complaints."""
         for name in self.parsed.parameters:
-            if INDEX_SYMBOL.fullmatch(name):
-                self.complain("reserved-name", f"{name!r} is an index symbol of the language",
-                              self.place_of_parameter(name), "choose another name")  # fmt: skip
+            if not self.parsed.is_expression:
+                self.reserved(name, self.place_of_parameter(name))
         if len(self.variables) > MAX_LOCALS:
             self.complain("too-large", f"the kernel has more than {MAX_LOCALS} variables",
                           Span(1, 0, 1), "reuse temporaries, or split the kernel")  # fmt: skip
@@ -118,11 +61,22 @@ class Checker:
     def reject(self, node: ast.AST) -> None:
         """Complain about a construct by its entry in REJECTED, or in general terms."""
         what, hint = REJECTED.get(type(node), (f"'{type(node).__name__}'", "use simpler Python"))
-        span = span_of(node)
-        if isinstance(node, ast.stmt) and what.count("'") == 2:
-            word = what.split("'")[1]
-            span = Span(span.line, span.col, span.col + len(word.split()[0]))
-        self.complain("unsupported-syntax", f"{what} is not part of the kernel language", span, hint)
+        match node:
+            case ast.AnnAssign():
+                span = span_of(node.annotation)
+            case ast.stmt() if what.count("'") == 2:
+                word = what.split("'")[1].split()[0]
+                span = Span(node.lineno, node.col_offset, node.col_offset + len(word))
+            case ast.stmt():
+                span = head_of(node, self.parsed.lines)
+            case _:
+                span = span_of(node)
+        self.unsupported(what, span, hint)
+
+    def unsupported(self, what: str, at: ast.AST | Span, hint: str) -> None:
+        """Complain about a construct that no kernel has."""
+        message = f"{what} is not part of the kernel language"
+        self.complain("unsupported-syntax", message, at, hint)
 
     def statements(self, body: Iterable[ast.stmt]) -> None:
         """Check each statement."""
@@ -138,7 +92,7 @@ class Checker:
                 self.assigned_value(targets, value)
             case ast.AugAssign(target, operator, value):
                 self.target(target, None)
-                self.operator(operator, node)
+                self.operator(operator, target, value)
                 self.expression(value)
             case ast.If(test, body, orelse):
                 self.expression(test)
@@ -182,8 +136,8 @@ class Checker:
     def loop(self, node: ast.For | ast.While) -> None:
         """Check a loop."""
         if node.orelse:
-            self.complain("unsupported-syntax", "an 'else' of a loop is not part of the kernel language",
-                          node.orelse[0], "set a flag before 'break' and test it after the loop")  # fmt: skip
+            self.unsupported("an 'else' of a loop", self.place_of_else(node),
+                             "set a flag before 'break' and test it after the loop")  # fmt: skip
         if isinstance(node, ast.While):
             self.expression(node.test)
         else:
@@ -191,20 +145,33 @@ class Checker:
             if not isinstance(node.target, ast.Name):
                 self.complain("bad-target", "a loop counts with one name", node.target,
                               "write 'for i in range(...)'")  # fmt: skip
-            elif INDEX_SYMBOL.fullmatch(node.target.id):
-                self.target(node.target, None)
+            else:
+                self.reserved(node.target.id, node.target)
         self.loops += 1
+        if self.loops == MAX_LOOPS + 1:
+            self.complain(
+                "too-large",
+                f"more than {MAX_LOOPS} loops in one another",
+                head_of(node, self.parsed.lines),
+                "join some of them into one range",
+            )
         self.statements(node.body)
         self.loops -= 1
+
+    def place_of_else(self, node: ast.For | ast.While) -> Span:
+        """Return where the ``else`` of a loop is written."""
+        for number in range(node.orelse[0].lineno, node.body[-1].lineno, -1):
+            if m := re.match(rb"\s*(else)\b", self.parsed.lines[number - 1]):
+                return Span(number, m.start(1), m.end(1))
+        return span_of(node.orelse[0])
 
     def range_call(self, node: ast.expr) -> None:
         """Check what a ``for`` runs over."""
         match node:
             case ast.Call(ast.Name("range"), args, []) if "range" not in self.variables:
                 if not 1 <= len(args) <= 3:
-                    self.complain("wrong-arity", f"range() takes 1 to 3 arguments, not {len(args)}",
-                                  node, "write range(stop), range(start, stop) or "
-                                  "range(start, stop, step)")  # fmt: skip
+                    hint = "write range(stop), range(start, stop) or range(start, stop, step)"
+                    self.wrong_arity("range", "1 to 3 arguments", node, 3, hint)
                 for argument in args:
                     self.expression(argument)
             case _:
@@ -215,13 +182,15 @@ class Checker:
         """Check what is assigned to."""
         match node:
             case ast.Name(name):
-                if INDEX_SYMBOL.fullmatch(name):
-                    self.complain("reserved-name", f"{name!r} is an index symbol of the language", node,
-                                  "choose another name")  # fmt: skip
+                self.reserved(name, node)
             case ast.Tuple(elements) | ast.List(elements) if value is not None:
                 if not isinstance(value, ast.Tuple) or len(value.elts) != len(elements):
-                    self.complain("bad-target", f"{len(elements)} names need {len(elements)} values "
-                                  "beside them", node, "write 'a, b = x, y'")  # fmt: skip
+                    self.complain(
+                        "bad-target",
+                        f"{len(elements)} names need {len(elements)} values beside them",
+                        node,
+                        "write 'a, b = x, y'",
+                    )
                 for element in elements:
                     if isinstance(element, (ast.Tuple, ast.List)):
                         self.complain("bad-target", "nested targets are not part of the kernel "
@@ -231,21 +200,33 @@ class Checker:
             case _ if type(node) in REJECTED:
                 self.reject(node)
             case _:
-                self.complain("bad-target", "only names can be assigned to", node, "use a temporary")
+                self.complain("bad-target", "only names can be assigned to", node,
+                              "assign to a name of its own")  # fmt: skip
+
+    def reserved(self, name: str, at: ast.AST | Span) -> None:
+        """Complain about a name that no variable can have."""
+        what = "an index symbol of the language" if INDEX_SYMBOL.fullmatch(name) else ""
+        if name == "__debug__":
+            what = "a constant of Python's"
+        if what:
+            self.complain("reserved-name", f"{name!r} is {what}", at, "choose another name")
 
     def assigned_value(self, targets: list[ast.expr], value: ast.expr) -> None:
         """Check the right side of an assignment; a tuple belongs there beside tuple targets."""
-        if isinstance(value, ast.Tuple) and any(isinstance(t, (ast.Tuple, ast.List)) for t in targets):
+        if isinstance(value, ast.Tuple) and any(
+            isinstance(t, (ast.Tuple, ast.List)) for t in targets
+        ):
             for element in value.elts:
                 self.expression(element)
         else:
             self.expression(value)
 
-    def operator(self, operator: ast.AST, node: ast.AST) -> None:
-        """Check an operator; its own place is unknown to Python, so the expression is marked."""
+    def operator(self, operator: ast.operator | ast.cmpop, left: ast.expr, right: ast.expr) -> None:
+        """Check the operator between two operands."""
         if entry := OPERATOR_REJECTED.get(type(operator)):
-            self.complain("unsupported-operator", f"{entry[0]} is not part of the kernel language",
-                          node, entry[1])  # fmt: skip
+            place = operator_between(left, right, self.parsed.lines) or span_of(right)
+            message = f"{entry[0]} is not part of the kernel language"
+            self.complain("unsupported-operator", message, place, entry[1])
 
     def expression(self, node: ast.expr) -> None:
         """Check one expression."""
@@ -255,18 +236,19 @@ class Checker:
             case ast.Name():
                 self.name(node)
             case ast.BinOp(left, operator, right):
-                self.operator(operator, node)
+                self.operator(operator, left, right)
                 self.expression(left)
                 self.expression(right)
             case ast.UnaryOp(_, operand):
                 self.expression(operand)
             case ast.BoolOp(_, values):
-                for value in values:
-                    self.expression(value)
+                for operand in values:
+                    self.expression(operand)
             case ast.Compare(left, operators, comparators):
-                for operator in operators:
-                    self.operator(operator, node)
-                for operand in (left, *comparators):
+                chain = [left, *comparators]
+                for comparison, *pair in zip(operators, chain, comparators, strict=False):
+                    self.operator(comparison, *pair)
+                for operand in chain:
                     self.expression(operand)
             case ast.IfExp(test, body, orelse):
                 for part in (test, body, orelse):
@@ -282,19 +264,26 @@ class Checker:
         """Check a literal."""
         if isinstance(value, (bool, int, float)):
             return
-        what = {str: "a string", bytes: "a bytes literal", complex: "a complex literal"}.get(
-            type(value), f"'{value}'"
-        )
-        hint = (
-            "pass complex numbers as arguments"
-            if isinstance(value, complex)
-            else "kernels compute with numbers only"
-        )
+        what, hint = {
+            str: ("a string", "kernels compute with numbers only"),
+            bytes: ("a bytes literal", "kernels compute with numbers only"),
+            complex: ("a complex literal", "pass complex numbers as arguments"),
+            type(None): (
+                "'None'",
+                "kernels compute with numbers only; nan may stand for 'missing'",
+            ),
+            type(...): ("'...'", "write what the kernel gives"),
+        }.get(type(value), ("this literal", "kernels compute with numbers only"))
         self.complain("bad-literal", f"{what} is not part of the kernel language", node, hint)
 
     def name(self, node: ast.Name) -> None:
         """Check a name that is read."""
         name = node.id
+        if name == "__debug__":
+            self.reserved(name, node)
+            return
+        if self.parsed.is_expression and INDEX_SYMBOL.fullmatch(name):
+            self.variables.discard(name)
         if name in self.variables or name in CONSTANTS:
             return
         if INDEX_SYMBOL.fullmatch(name):
@@ -304,29 +293,33 @@ class Checker:
             self.complain("function-as-value", f"function {name!r} is used as a value", node,
                           f"call it: {name}(...)")  # fmt: skip
         else:
-            known = [*self.variables, *CONSTANTS]
-            self.complain("unknown-name", f"unknown name {name!r}", node,
-                          self.near(name, known, "make it a parameter of the kernel"))  # fmt: skip
-
-    def near(self, name: str, known: Iterable[str], otherwise: str) -> str:
-        """Return a did-you-mean hint."""
-        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
-        return f"did you mean {close[0]!r}? Otherwise {otherwise}" if close else otherwise
+            known = [*self.variables, *CONSTANTS, "True", "False"]
+            hint = NAME_HINTS.get(name) or near(name, known, "make it a parameter of the kernel")
+            self.complain("unknown-name", f"unknown name {name!r}", node, hint)
 
     def attribute(self, node: ast.Attribute) -> None:
         """Check ``np.pi`` and the like; other attributes are not numbers."""
         match node:
             case ast.Attribute(ast.Name(module), name) if self.is_module(module):
                 if name in FUNCTION_NAMES:
-                    self.complain("function-as-value", f"function '{module}.{name}' is used as a value",
-                                  node, f"call it: {module}.{name}(...)")  # fmt: skip
+                    self.complain(
+                        "function-as-value",
+                        f"function '{module}.{name}' is used as a value",
+                        node,
+                        f"call it: {module}.{name}(...)",
+                    )
                 elif name not in CONSTANTS:
-                    self.complain("unknown-name", f"unknown constant '{module}.{name}'", node,
-                                  self.near(name, CONSTANTS, "make it a parameter of the kernel"))  # fmt: skip
+                    hint = NAME_HINTS.get(name) or near(
+                        name, CONSTANTS, "make it a parameter of the kernel"
+                    )
+                    message = f"unknown constant '{module}.{name}'"
+                    self.complain("unknown-name", message, node, hint)
             case _:
-                self.complain("unsupported-syntax",
-                              f"attribute '.{node.attr}' is not part of the kernel language", node,
-                              "a kernel sees numbers only; pass what it needs as parameters")  # fmt: skip
+                self.unsupported(
+                    f"attribute '.{node.attr}'",
+                    node,
+                    "a kernel sees numbers only; pass what it needs as parameters",
+                )
 
     def is_module(self, name: str) -> bool:
         """Tell whether a name stands for NumPy or math here."""
@@ -340,49 +333,87 @@ class Checker:
             else:
                 self.expression(argument)
         for keyword in node.keywords:
-            self.complain("keyword-argument", "keyword arguments are not part of the kernel language",
-                          keyword.value, "give the arguments by position")  # fmt: skip
+            self.complain(
+                "keyword-argument",
+                "keyword arguments are not part of the kernel language",
+                keyword,
+                "give the arguments by position",
+            )
             self.expression(keyword.value)
         match node.func:
             case ast.Name(name):
                 self.called_name(node, name)
             case ast.Attribute(ast.Name(module), name) if self.is_module(module):
                 self.called(node, f"{module}.{name}", name)
-            case ast.Attribute(value, attribute):
-                self.complain("unsupported-syntax",
-                              f"method '.{attribute}()' is not part of the kernel language", node.func,
-                              "use a function, such as abs(x) or clip(x, low, high)")  # fmt: skip
-                self.expression(value) if not isinstance(value, ast.Name) else None
+            case ast.Attribute() as method:
+                self.called_attribute(method)
             case _:
-                self.complain("unsupported-syntax", "this call is not part of the kernel language",
-                              node.func, "call a function by its name")  # fmt: skip
+                self.unsupported("this call", node.func, "call a function by its name")
 
     def called_name(self, node: ast.Call, name: str) -> None:
         """Check a call by a bare name, which a variable may shadow."""
-        if name in self.variables and not self.parsed.is_expression:
+        if name in self.variables and not (self.parsed.is_expression and name in FUNCTION_NAMES):
             self.complain("not-a-function", f"{name!r} is a number here, not a function", node.func,
                           f"rename the variable {name!r}" if name in FUNCTION_NAMES
                           else "write '*' for a product")  # fmt: skip
+        elif self.parsed.definition is not None and name == self.parsed.definition.name:
+            self.complain("recursion", f"{name!r} calls itself", node.func, "write a loop")
         else:
             self.called(node, name, name)
+
+    def called_attribute(self, func: ast.Attribute) -> None:
+        """Complain about a call by a dotted name: of another module, or a method."""
+        root: ast.expr = func
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        known = func.attr in FUNCTION_NAMES
+        if isinstance(root, ast.Name) and (
+            self.is_module(root.id)
+            or root.id not in self.variables
+            or (self.parsed.is_expression and (known or func.value is not root))
+        ):
+            hint = CALL_HINTS.get(func.attr) or near(
+                func.attr, FUNCTION_NAMES, "compute it before the call"
+            )
+            hint = f"write '{func.attr}(...)'" if known else hint
+            self.complain("unknown-function", f"unknown function '{ast.unparse(func)}'", func, hint)
+            return
+        self.unsupported(f"method '.{func.attr}()'", func,
+                         "use a function, such as abs(x) or clip(x, low, high)")  # fmt: skip
+        if not isinstance(root, ast.Name):
+            self.expression(root)
 
     def called(self, node: ast.Call, spelt: str, name: str) -> None:
         """Check a call of a function by its name in the table."""
         count = len(node.args)
         if name in REDUCTIONS or (name in ("min", "max") and count == 1):
-            self.complain("reduction", f"the reduction {spelt}() is not supported yet", node.func,
-                          "reduce the array before or after the call, such as da.mean(x)")  # fmt: skip
+            self.complain(
+                "reduction",
+                f"the reduction {spelt}() is not supported yet",
+                node.func,
+                "reduce the array before or after the call, such as da.mean(x)",
+            )
         elif spelt == "math.remainder":
-            self.complain("unknown-function", "math.remainder rounds its quotient, unlike np.remainder",
-                          node.func, "write a - b * rint(a / b), or np.remainder(a, b)")  # fmt: skip
+            self.complain(
+                "unknown-function",
+                "math.remainder rounds its quotient, unlike np.remainder",
+                node.func,
+                "write a - b * rint(a / b), or np.remainder(a, b)",
+            )
         elif name not in FUNCTION_NAMES:
-            hint = CALL_HINTS.get(name) or self.near(
+            hint = CALL_HINTS.get(name) or near(
                 name, FUNCTION_NAMES, "write its statements into the kernel"
             )
             self.complain("unknown-function", f"unknown function '{spelt}'", node.func, hint)
         elif not self.arity_fits(name, count) and not node.keywords:
-            self.complain("wrong-arity", f"{spelt}() takes {arity_text(name)}, not {count}", node,
-                          arity_hint(name))  # fmt: skip
+            most = count if name in ("min", "max") else expected_arity(name)
+            self.wrong_arity(spelt, arity_text(name), node, most, arity_hint(name))
+
+    def wrong_arity(self, spelt: str, takes: str, node: ast.Call, most: int, hint: str) -> None:
+        """Complain about the arguments past the last, or about the name where some are missing."""
+        span = span_of(node.args[most] if len(node.args) > most else node.func)
+        message = f"{spelt}() takes {takes}, not {len(node.args)}"
+        self.complain("wrong-arity", message, span, hint)
 
     def arity_fits(self, name: str, count: int) -> bool:
         """Tell whether a function takes that many arguments."""

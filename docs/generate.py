@@ -1,0 +1,80 @@
+"""Write the reference pages that follow from the code: ``python docs/generate.py``.
+
+``functions.md`` comes from the op table. A test compares the page with what this would write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mexdask.ops import ALIASES, CASTS, CONSTANTS, FUNCTIONS, OPERATORS, SPELT_AS_OPERATOR, Op
+
+HERE = Path(__file__).parent
+HIDDEN = {"range_trips"}
+CHOICES = {
+    "where(c, a, b)": "a where c is true, else b; both are evaluated, the result is strong.",
+    "min(a, b, ...)": "The smallest by Python's rule: a later operand wins only if it is less.",
+    "max(a, b, ...)": "The largest by Python's rule: a later operand wins only if it is greater.",
+}
+
+HEAD = """\
+# Functions and operators
+
+This page is written by `docs/generate.py` from the table in `mexdask/ops.py`; change the table.
+
+Functions may be spelt bare or as `np.`, `numpy.` or `math.`. The dtype of a result is NumPy's for
+the same operands. "Exact" means the same bits on every engine, worker and compiler; otherwise the
+column says how far, in units in the last place, a result may be from the correctly rounded value.
+"""
+
+
+def functions_page() -> str:
+    """Return the text of the page on functions and operators."""
+    other = {}
+    for alias, name in (ALIASES | SPELT_AS_OPERATOR).items():
+        other.setdefault(name, []).append(alias)
+    operators = [row(op, operator_text(op), other) for op in OPERATORS if op.name not in HIDDEN]
+    functions = [row(op, call_text(op), other) for op in FUNCTIONS]
+    choices = [f"| `{name}` | | exact | {doc} |" for name, doc in CHOICES.items()]
+    casts = ", ".join(f"`{name}`" for name in CASTS)
+    constants = ", ".join(f"`{name}`" for name in CONSTANTS)
+    return "\n".join(
+        [
+            HEAD,
+            "## Operators\n",
+            *table(operators),
+            "\n## Functions\n",
+            *table([*functions, *choices]),
+            "\n## Casts and constants\n",
+            f"Casts: {casts}. `int`, `float` and `bool` are Python's and give weak values; the "
+            "others give the dtype that they name.\n",
+            f"Constants: {constants}, also as `np.pi`, `math.e` and so on.\n",
+        ]
+    )
+
+
+def table(rows: list[str]) -> list[str]:
+    """Return the lines of a table."""
+    return ["| spelling | also | precision | meaning |", "|---|---|---|---|", *rows]
+
+
+def row(op: Op, spelling: str, other: dict[str, list[str]]) -> str:
+    """Return one line of a table."""
+    names = ", ".join(f"`{name}`" for name in other.get(op.name, []))
+    precision = f"{op.ulp} ulp" if op.ulp else "exact"
+    return f"| `{spelling}` | {names} | {precision} | {op.doc} |"
+
+
+def operator_text(op: Op) -> str:
+    """Return how an operator stands between its operands."""
+    symbol = op.name.removeprefix("u").replace("|", "\\|")
+    return f"{symbol}a" if op.arity == 1 else f"a {symbol} b"
+
+
+def call_text(op: Op) -> str:
+    """Return how a function is called."""
+    return f"{op.name}({', '.join('abc'[: op.arity])})"
+
+
+if __name__ == "__main__":
+    (HERE / "functions.md").write_text(functions_page(), encoding="utf-8")

@@ -1,0 +1,131 @@
+"""Many kernels in one translation unit: native code for hundreds of them in a few seconds.
+
+The C of each kernel, the flags and the way it is called are those of production; only the type
+definitions and the prelude stand once at the top, and each kernel has names of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mexdask import ir
+from mexdask.backend.cabi import CALL_STRUCT, ENTRY_ARGTYPES, ENTRY_RESTYPE
+from mexdask.backend.cprelude import helpers
+from mexdask.backend.cscalar import TYPES, element, entry, line
+from mexdask.chunk import run_interpreted, run_native
+from mexdask.runtime.load import LoadedKernel
+from mexdask.runtime.target import host_target
+from mexdask.runtime.toolchain import Compiler, find_compiler
+from mexdask.settings import WHILE_MAX_ITERS, process_settings
+from mexdask.specialise import Specialisation
+
+WARNINGS = ("-Wall", "-Wextra")
+SHARE = 40
+"""Kernels in one file; files are compiled side by side."""
+
+
+def unit_text(functions: Sequence[tuple[str, ir.Function]]) -> str:
+    """Return one C text with an entry point of the given name for each function."""
+    bodies = [element(function) for _, function in functions]
+    parts = [TYPES + CALL_STRUCT + helpers("".join(bodies))]
+    for (symbol, function), body in zip(functions, bodies, strict=True):
+        own = "".join(f"#define {name} {name}_{symbol}\n" for name in ("element", "line"))
+        parts += [own, body, line(function), entry(function, symbol)]
+        parts.append("#undef element\n#undef line\n")
+    return "\n".join(parts)
+
+
+class Library:
+    """The native code of many functions, and what the compiler said about them."""
+
+    def __init__(
+        self, functions: Sequence[ir.Function], directory: Path, extra: Sequence[str] = ()
+    ):
+        self.functions = {id(f): f for f in functions}
+        self.symbols = {key: f"k{n}" for n, key in enumerate(self.functions)}
+        self.entries: dict[str, Any] = {}
+        self.log = ""
+        by_mode: dict[str, list[ir.Function]] = {}
+        for function in self.functions.values():
+            by_mode.setdefault(function.fp, []).append(function)
+        jobs = [
+            (mode, members[i : i + SHARE])
+            for mode, members in by_mode.items()
+            for i in range(0, len(members), SHARE)
+        ]
+        waiting, running = list(enumerate(jobs)), []
+        while waiting or running:
+            while waiting and len(running) < (os.cpu_count() or 1):
+                number, (mode, members) = waiting.pop(0)
+                path = directory / f"unit{number}"
+                running.append((self.start(path, mode, members, extra), path, members))
+            self.finish(*running.pop(0))
+
+    def start(
+        self, path: Path, mode: str, functions: Sequence[ir.Function], extra: Sequence[str]
+    ) -> subprocess.Popen[str]:
+        """Start the compiler on one file."""
+        compiler = find_compiler(process_settings())
+        assert isinstance(compiler, Compiler), compiler
+        text = unit_text([(self.symbols[id(f)], f) for f in functions])
+        path.with_suffix(".c").write_text(text)
+        flags = [*WARNINGS, *host_target(mode).flags, *extra]
+        command = [*compiler.argv, "-o", f"{path}.so", f"{path}.c", *flags]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def finish(
+        self, process: subprocess.Popen[str], path: Path, functions: Sequence[ir.Function]
+    ) -> None:
+        """Wait for the compiler and load what it made."""
+        log, _ = process.communicate(timeout=300)
+        self.log += log
+        assert process.returncode == 0, log
+        library = ctypes.CDLL(f"{path}.so")
+        for function in functions:
+            symbol = self.symbols[id(function)]
+            call = library[symbol]
+            call.argtypes, call.restype = ENTRY_ARGTYPES, ENTRY_RESTYPE
+            self.entries[symbol] = call
+
+    def kernel(self, specialisation: Specialisation) -> LoadedKernel:
+        """Return a kernel as the runtime would have loaded it."""
+        call = self.entries[self.symbols[id(specialisation.function)]]
+        return LoadedKernel(call, None, "compiled", None)  # its identity is no matter here
+
+
+Failed = tuple[int, tuple[int, ...]]
+
+
+def run(
+    specialisation: Specialisation,
+    native: LoadedKernel | None,
+    arguments: Sequence[Any],
+    limit: int = WHILE_MAX_ITERS,
+) -> tuple[np.ndarray[Any, Any], Failed | None]:
+    """Run a kernel through native code or, where there is none, the interpreter.
+
+    Returns the result and, if an element failed, its site and index.
+    """
+    params = specialisation.function.params
+    values = [np.asarray(a, p.var.dtype) for a, p in zip(arguments, params, strict=True)]
+    shape = np.broadcast_shapes(*(v.shape for v in values))
+    out = np.zeros(shape, specialisation.dtype)
+    if native is not None:
+        return out, run_native(specialisation, native, values, out, limit)
+    return out, run_interpreted(specialisation, values, out, limit)
+
+
+def result(
+    specialisation: Specialisation, native: LoadedKernel | None, arguments: Sequence[Any]
+) -> np.ndarray[Any, Any]:
+    """Run a kernel of which no element may fail."""
+    out, failed = run(specialisation, native, arguments)
+    assert failed is None, failed
+    return out

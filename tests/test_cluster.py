@@ -1,0 +1,329 @@
+"""Kernels on real worker processes: compiled once per machine, loaded once per process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+from contextlib import contextmanager
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from runtime.runtime_kit import compiles, recording_cc, script
+
+import mexdask
+
+distributed = pytest.importorskip("distributed")
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(60)]
+
+ESCAPE = """
+def escape(re, im, limit):
+    zr = re
+    zi = im
+    for step in range(limit):
+        if zr * zr + zi * zi > 4.0:
+            return step + 0.25
+        zr, zi = zr * zr - zi * zi + re, 2.0 * zr * zi + im
+    return sqrt(zr * zr + zi * zi)
+"""
+STEPS = "def steps(x):\n    n = 0\n    for i in range(0, 6, x):\n        n += 1\n    return n"
+
+
+@contextmanager
+def workers(directory, processes=True, n_workers=2, threads=1, **environ):
+    """A client of a cluster whose worker processes have a cache directory of their own."""
+    own = {"env": {"TMPDIR": str(directory), "ME_DSL_JIT": "1", **environ}} if processes else {}
+    with (
+        distributed.LocalCluster(
+            processes=processes,
+            n_workers=n_workers,
+            threads_per_worker=threads,
+            dashboard_address=":0",
+            **own,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """Two worker processes with an empty cache, and the log of their compiler."""
+    directory = tmp_path_factory.mktemp("machine")
+    cc, log = recording_cc(directory)
+    with workers(directory, CC=str(cc)) as client:
+        client.compile_log = log
+        yield client
+
+
+@pytest.fixture
+def client(machine):
+    """The same, counting from nothing; what is computed is computed there."""
+    machine.run(mexdask.reset_stats)
+    with machine.as_current():
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def machine_without_jit(tmp_path_factory):
+    """Two workers that may not compile, and the log of every call of their compiler."""
+    directory = tmp_path_factory.mktemp("off")
+    log = directory / "calls"
+    cc = script(directory / "cc", f'echo "$@" >> "{log}"\nexec /usr/bin/cc "$@"')
+    with workers(directory, CC=str(cc), ME_DSL_JIT="0") as client:
+        client.compile_log = log
+        yield client
+
+
+@pytest.fixture
+def without_jit(machine_without_jit):
+    with machine_without_jit.as_current():
+        yield machine_without_jit
+
+
+def plane(tiles=8, size=160):
+    re = da.linspace(-2.0, 0.5, size, chunks=size // tiles)[None, :]
+    im = da.linspace(1.25, -1.25, size, chunks=size // tiles)[:, None]
+    return re, im
+
+
+def interpreted(source, *arrays, **params):
+    """What the interpreter gives for the same arguments in this process."""
+    arrays = dask.compute(*arrays, scheduler="synchronous")
+    return mexdask.apply(source, *arrays, jit="off", **params)
+
+
+def total(stats, *counters):
+    return sum(worker[counter] for worker in stats.values() for counter in counters)
+
+
+def test_compiled_once_per_machine_loaded_once_per_worker(client):
+    before = compiles(client.compile_log)
+    re, im = plane()
+    result = mexdask.apply(ESCAPE, re, im, 150, jit="require")
+    pixels = result.compute()
+    assert pixels.tobytes() == interpreted(ESCAPE, re, im, 150).tobytes()
+
+    stats = mexdask.stats(client)
+    assert set(stats) == set(client.scheduler_info()["workers"])
+    assert compiles(client.compile_log) - before == total(stats, "compiled") == 1
+    for worker in stats.values():
+        assert worker["compiled"] + worker["disk_hits"] == 1
+        assert (
+            worker["native"] == worker["memory_hits"] + 1 == worker["kernels"]["escape"]["native"]
+        )
+    assert total(stats, "native") == result.npartitions == 64
+    assert total(stats, "interpreted", "negative_hits") == 0
+
+    again = mexdask.apply(ESCAPE, re, im + 0.001, 150, jit="require")
+    again.compute()
+    grown = mexdask.stats(client)
+    assert total(grown, "native") == 128
+    assert total(grown, "memory_hits") - total(stats, "memory_hits") == 64
+    assert total(grown, "compiled", "disk_hits") == 2
+    assert compiles(client.compile_log) - before == 1
+
+
+def test_the_second_dtype_is_a_second_kernel(client):
+    before = compiles(client.compile_log)
+    for dtype in ("float32", "float64", "float32"):
+        x = da.arange(40, chunks=5, dtype=dtype)
+        result = mexdask.apply("x * 3 - 1", x, jit="require").compute()
+        np.testing.assert_array_equal(result, np.arange(40, dtype=dtype) * 3 - 1)
+    assert compiles(client.compile_log) - before == 2
+
+
+def test_configuration_of_the_client_travels(client):
+    before = compiles(client.compile_log)
+    x = da.arange(40, chunks=5)
+    with dask.config.set({"mexdask.jit": "off", "mexdask.while-max-iters": 30}):
+        result = mexdask.apply("def k(x):\n    while x > 0:\n        x -= 1\n    return x", x)
+    with pytest.raises(mexdask.KernelRuntimeError, match="more than 30 times") as caught:
+        result.compute()
+    assert caught.value.index >= (31,)
+    assert not result[:30].compute().any()
+    stats = mexdask.stats(client)
+    assert total(stats, "interpreted") >= 7
+    assert total(stats, "native", "compiled", "disk_hits") == 0
+    assert compiles(client.compile_log) == before
+
+
+@pytest.mark.parametrize("jit", ["require", "off"])
+def test_errors_of_elements_arrive(client, jit):
+    x = np.ones((12, 10), "int64")
+    x[9, 7] = 0
+    result = mexdask.apply(STEPS, da.from_array(x, chunks=(4, 3)), jit=jit)
+    with pytest.raises(mexdask.KernelRuntimeError, match="x = 0") as caught:
+        result.compute()
+    assert type(caught.value) is mexdask.KernelRuntimeError
+    assert caught.value.index == (9, 7)
+    assert "steps:3:" in str(caught.value)
+
+
+def test_errors_of_blocks_arrive(client):
+    x = da.ones((4, 6), chunks=(2, 3))
+    liar = x.map_blocks(np.transpose, dtype=x.dtype, meta=x._meta)
+    with pytest.raises(mexdask.BlockError, match=r"kernel 'escape': the block of 'im' at \(\d, \d"):
+        mexdask.apply(ESCAPE, x, liar, 3, jit="require").compute()
+    assert total(mexdask.stats(client), "native", "interpreted") == 0
+
+
+def test_arrays_may_stay_on_the_workers(client):
+    x = da.arange(60, chunks=6).persist()
+    result = mexdask.apply("x % 7 + y", x, x[::-1], jit="require").persist()
+    distributed.wait(result)
+    assert (result.sum() + 1).compute() == (np.arange(60) % 7 + np.arange(60)).sum() + 1
+
+
+def test_kernels_travel_by_their_source(client, tmp_path):
+    """From a script's ``__main__``, which no worker can import."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+        import sys
+        import dask.array as da, numpy as np
+        from distributed import Client
+        import mexdask
+
+        @mexdask.kernel
+        def doubled(x, by=2):
+            "Return twice the argument."
+            return x * by + 0.125
+
+        def halved(x):
+            return x / 2
+
+        if __name__ == "__main__":
+            x = np.arange(6.0)
+            with Client(sys.argv[1]) as client:
+                assert (client.submit(doubled, x, jit="require").result() == x * 2 + 0.125).all()
+                assert client.gather(client.map(doubled, [1, 2], by=3)) == [3.125, 6.125]
+                back = client.submit(lambda kernel: kernel, doubled).result()
+                assert back == doubled and hash(back) == hash(doubled)
+                lazy = da.arange(6.0, chunks=2)
+                for kernel in (doubled, back):
+                    result = mexdask.apply(kernel, lazy, jit="require")
+                    assert (result.compute() == x * 2 + 0.125).all()
+                result = mexdask.apply(halved, lazy, jit="require")
+                assert (result.compute() == x / 2).all()
+                apply = client.submit(mexdask.apply, mexdask.kernel(halved), x, jit="require")
+                assert (apply.result() == x / 2).all()
+            print("done")
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, program, client.scheduler.address],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert total(mexdask.stats(client), "native") >= 10
+
+
+def test_workers_without_jit_touch_no_compiler(without_jit):
+    re, im = plane(tiles=4)
+    result = mexdask.apply(ESCAPE, re, im, 50)
+    assert result.compute().tobytes() == interpreted(ESCAPE, re, im, 50).tobytes()
+    stats = mexdask.stats(without_jit)
+    assert total(stats, "interpreted") == 16
+    assert total(stats, "native", "compiled", "disk_hits") == 0
+    assert not any(worker["failures"] for worker in stats.values())
+    assert not without_jit.compile_log.exists()
+
+
+def test_what_was_required_and_cannot_be_had(without_jit):
+    x = da.arange(6, chunks=3)
+    with pytest.raises(mexdask.JITUnavailableError, match=r"kernel 'steps': .*ME_DSL_JIT=0"):
+        mexdask.apply(STEPS, x + 1, jit="require").compute()
+    with dask.config.set({"mexdask.jit": "require"}):
+        result = mexdask.apply(STEPS, x + 1)
+    with pytest.raises(mexdask.JITUnavailableError):
+        result.compute()
+    assert not without_jit.compile_log.exists()
+
+
+@contextmanager
+def warnings_of(client):
+    """The warnings that the user of a client sees, workers' included, by Python's own filters."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield caught
+        # What the workers said before this has been handled once this has come back.
+        arrived = threading.Event()
+        client.subscribe_topic("mexdask-test", lambda event: arrived.set())
+        client.run(lambda dask_worker: dask_worker.log_event("mexdask-test", "done"))
+        assert arrived.wait(20)
+        client.unsubscribe_topic("mexdask-test")
+
+
+def test_each_fallback_is_said_once(tmp_path):
+    re, im = plane(tiles=4)
+    expected = interpreted(ESCAPE, re, im, 50)
+    with workers(tmp_path, CC=str(tmp_path / "no such cc")) as client:
+        with warnings_of(client) as caught:
+            for limit in (50, 50):
+                result = mexdask.apply(ESCAPE, re, im, limit).compute()
+                assert result.tobytes() == expected.tobytes()
+        (warning,) = caught
+        assert warning.category is mexdask.FallbackWarning
+        assert "kernel 'escape' runs through the NumPy interpreter" in str(warning.message)
+        assert "no such cc" in str(warning.message)
+
+        with warnings_of(client) as caught:
+            mexdask.apply(ESCAPE, re, im, 51).compute()
+            mexdask.apply("def other(x):\n    return x - 1", re).compute()
+        (warning,) = caught
+        assert "kernel 'other'" in str(warning.message)
+
+        stats = mexdask.stats(client)
+        assert total(stats, "interpreted") == 3 * 16 + 4
+        assert total(stats, "native") == 0
+        assert all(worker["failures"] and worker["last_error"] for worker in stats.values())
+        with pytest.raises(mexdask.JITUnavailableError, match="no such cc"):
+            mexdask.apply(ESCAPE, re, im, 50, jit="require").compute()
+
+
+def test_workers_in_this_process(tmp_path, monkeypatch):
+    cc, log = recording_cc(tmp_path)
+    monkeypatch.setenv("CC", str(cc))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    source = ESCAPE.replace("0.25", "0.375")
+    re, im = plane(tiles=4)
+    with workers(tmp_path, processes=False, threads=2) as client:
+        mexdask.reset_stats()
+        result = mexdask.apply(source, re, im, 50, jit="require").compute()
+        by_worker = mexdask.stats(client)
+    assert result.tobytes() == interpreted(source, re, im, 50).tobytes()
+    assert compiles(log) == 1
+    assert len(by_worker) == 2
+    for worker in by_worker.values():
+        assert (worker["native"], worker["compiled"], worker["memory_hits"]) == (16, 1, 15)
+
+
+def test_threads_of_a_worker_run_chunks_at_once(tmp_path):
+    cc, log = recording_cc(tmp_path)
+    re, im = plane(tiles=10, size=1000)
+    with workers(tmp_path, n_workers=1, threads=2, CC=str(cc)) as client:
+        result = mexdask.apply(ESCAPE, re, im, 300, jit="require")
+        pixels = result.compute()
+        stats = mexdask.stats(client)
+    assert pixels.tobytes() == interpreted(ESCAPE, re, im, 300).tobytes()
+    assert total(stats, "native") == 100
+    assert total(stats, "compiled") == compiles(log) == 1
+    assert total(stats, "memory_hits") == 99
+
+
+def test_counters_are_plain_data(client):
+    assert pickle.loads(pickle.dumps(mexdask.stats(client))).keys() == mexdask.stats(client).keys()
+    for worker in mexdask.stats(client).values():
+        assert worker.keys() == mexdask.stats().keys()
+        assert os.path.realpath(worker["cache"]["root"]).startswith(
+            os.path.realpath(client.compile_log.parent)
+        )
