@@ -95,12 +95,13 @@ class Kernel:
         jit: str | None = None,
         dtype: Any = None,
         align: str = "rechunk",
+        on_error: str | None = None,
         params: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> Any:
         """Run the kernel as `apply` does."""
-        call = Call.of(self, arrays, {**named, **checked_params(params, named)}, jit, dtype, align)
-        return call.run()
+        given = {**named, **checked_params(params, named)}
+        return Call.of(self, arrays, given, jit, dtype, align, on_error).run()
 
     def specialised(
         self, given: tuple[str, ...], signature: tuple[str, ...], result: str
@@ -206,6 +207,7 @@ def apply(
     jit: str | None = None,
     dtype: Any = None,
     align: str = "rechunk",
+    on_error: str | None = None,
     params: Mapping[str, Any] | None = None,
     **named: Any,
 ) -> Any:
@@ -225,6 +227,9 @@ def apply(
         What the result is cast to.
     align : {"rechunk", "error"}, optional
         What happens to Dask arrays whose chunks do not fit together.
+    on_error : {"raise", "nan"}, optional
+        What an element becomes that makes the kernel fail: `KernelRuntimeError`, or nan where the
+        result is floating; by default what ``mexdask.on-error`` says.
     params : mapping, optional
         Further arguments by name, for parameters that are called like an option.
     **named : array_like
@@ -255,7 +260,7 @@ def apply(
     array([ 0,  1, -2,  9, -4, 25])
     """
     given = {**named, **checked_params(params, named)}
-    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align).run()
+    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).run()
 
 
 def explain(
@@ -265,6 +270,7 @@ def explain(
     jit: str | None = None,
     dtype: Any = None,
     align: str = "rechunk",
+    on_error: str | None = None,
     params: Mapping[str, Any] | None = None,
     **named: Any,
 ) -> Explanation:
@@ -275,7 +281,7 @@ def explain(
 
     Parameters
     ----------
-    src, *arrays, jit, dtype, align, params, **named
+    src, *arrays, jit, dtype, align, on_error, params, **named
         As for `apply`.
 
     Returns
@@ -290,7 +296,7 @@ def explain(
     '(x: int32[]) -> float64'
     """
     given = {**named, **checked_params(params, named)}
-    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align).explain()
+    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).explain()
 
 
 def checked_params(params: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -326,6 +332,7 @@ class Call(NamedTuple):
         jit: str | None,
         dtype: Any,
         align: str,
+        on_error: str | None,
     ) -> Call:
         """Check everything that can be wrong with a call."""
         parsed, given = k._parsed, tuple[str, ...]()
@@ -339,7 +346,7 @@ class Call(NamedTuple):
         signature = tuple([a.type_text for a in arguments])
         special = k.specialised(given, signature, result)
         shape = broadcast_shape([a for a in arguments if a.is_array])
-        settings = kernel_settings(jit, has_while=special.has_while)
+        settings = kernel_settings(jit, on_error, can_fail=bool(special.function.sites))
         return cls(parsed, given, arguments, special, shape, result, align, settings)
 
     @property

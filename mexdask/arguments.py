@@ -70,7 +70,7 @@ def bind(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> lis
         name = unicodedata.normalize("NFKC", given) if isinstance(given, str) else str(given)
         if name not in names:
             close = difflib.get_close_matches(name, [*names, *OPTIONS], n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = f"; did you mean {quoted(close[0])}?" if close else ""
             raise ArgumentError(f"{call_text(parsed)} has no parameter {quoted(name)}{hint}")
         if name in values:
             raise ArgumentError(f"{call_text(parsed)}: parameter {quoted(name)} is given twice")

@@ -56,7 +56,7 @@ class BlockKernel:
         # Neither jit nor the place in the user's file changes the answer.
         return (
             "mexdask.BlockKernel", self.text, self.name, self.given, self.signature, self.patterns,
-            self.result, self.settings.while_max_iters,
+            self.result, self.settings.while_max_iters, self.settings.on_error,
         )  # fmt: skip
 
     @property

@@ -77,22 +77,35 @@ def run(
     out = np.empty(shape, kernel.dtype)
     start = time.perf_counter()
     if native is not None:
-        failed = run_native(kernel, native, arguments, out, settings.while_max_iters)
+        end = run_native(kernel, native, arguments, out, settings)
     else:
-        failed = run_interpreted(kernel, arguments, out, settings.while_max_iters)
+        end = run_interpreted(kernel, arguments, out, settings)
     seconds = time.perf_counter() - start
     engine: Literal["native", "interpreted"] = "interpreted" if native is None else "native"
     from_memory = decision.outcome == "memory"
     stats.count_chunk(kernel.unit.name, engine, seconds, from_memory=from_memory)
-    if failed is not None:
-        raise runtime_error(kernel, arguments, shape, place, settings, *failed)
+    if end.failed is not None:
+        raise runtime_error(kernel, arguments, shape, place, settings, *end.failed)
+    if end.made_nan:
+        stats.count(kernel.unit.name, "nan_elements", end.made_nan)
     return out
 
 
+class End(NamedTuple):
+    """How a chunk ended: site and index of the element that stopped it, elements made nan."""
+
+    failed: tuple[int, Shape] | None = None
+    made_nan: int = 0
+
+
 def run_native(
-    kernel: Specialisation, native: LoadedKernel, arguments: Sequence[Array], out: Array, limit: int
-) -> tuple[int, Shape] | None:
-    """Fill ``out`` through native code; return the site and index that failed, if one did."""
+    kernel: Specialisation,
+    native: LoadedKernel,
+    arguments: Sequence[Array],
+    out: Array,
+    settings: KernelSettings,
+) -> End:
+    """Fill ``out`` through native code."""
     shape = out.shape
     arrays, scalars, converted = [], b"", []
     for parameter, value in zip(kernel.function.params, arguments, strict=True):
@@ -105,35 +118,46 @@ def run_native(
         arrays.append((value.__array_interface__["data"][0], broadcast_strides(value, shape)))
     arrays.append((out.__array_interface__["data"][0], out.strides))
     error = ErrorPlace() if kernel.function.sites else None
+    limit, tolerant = settings.while_max_iters, settings.on_error == "nan"
     for start, part in slabs(shape, NATIVE_SLAB):
         operands = arrays
         if part != shape:
             operands = [(address + dot(start, strides), strides) for address, strides in arrays]
-        code = native.call(pack_call(part, start, shape, limit, error, operands, scalars))
-        if code:
+        call = pack_call(part, start, shape, limit, tolerant, error, operands, scalars)
+        if code := native.call(call):
             assert error is not None
-            return code - 1, shifted(np.unravel_index(error.index, part), start)
-    return None
+            return End((code - 1, shifted(np.unravel_index(error.index, part), start)))
+    return DONE if error is None else End(None, error.count)
+
+
+DONE = End()
 
 
 def run_interpreted(
-    kernel: Specialisation, arguments: Sequence[Array], out: Array, limit: int
-) -> tuple[int, Shape] | None:
-    """Fill ``out`` through the interpreter; return the site and index that failed, if one did."""
+    kernel: Specialisation, arguments: Sequence[Array], out: Array, settings: KernelSettings
+) -> End:
+    """Fill ``out`` through the interpreter."""
     values = [
         meaning.as_bool(np.ascontiguousarray(a)).reshape(a.shape).astype(p.var.dtype, copy=False)
         for p, a in zip(kernel.function.params, arguments, strict=True)
     ]
     wide = [v.reshape(()) if v.size == 1 else np.broadcast_to(v, out.shape) for v in values]
+    tolerant = settings.on_error == "nan" and out.dtype.kind in "fc"
+    made_nan = 0
     for start, part in slabs(out.shape, INTERPRETED_SLAB):
         where = tuple(slice(s, s + n) for s, n in zip(start, part, strict=True))
         lanes = math.prod(part)
         batch = [w if w.ndim == 0 else np.ascontiguousarray(w[where]).reshape(lanes) for w in wide]
-        results, failure = kernel.interpreter.run(batch, lanes, limit)
-        if failure is not None:
-            return failure.site, shifted(np.unravel_index(failure.lane, part), start)
+        results, failed = kernel.interpreter.run(batch, lanes, settings.while_max_iters)
+        if failed and not tolerant:
+            lane = min(failed)
+            return End((failed[lane], shifted(np.unravel_index(lane, part), start)))
+        if failed:
+            results[0] = results[0].copy()
+            results[0][list(failed)] = np.nan
+            made_nan += len(failed)
         out[where] = results[0].reshape(part)
-    return None
+    return End(None, made_nan)
 
 
 def broadcast_strides(array: Array, shape: Shape) -> Shape:

@@ -12,6 +12,7 @@ from typing import Any
 from mexdask.errors import ArgumentError
 
 JIT_MODES = ("auto", "off", "require")
+ON_ERROR_MODES = ("raise", "nan")
 SIMD_MODES = ("auto", "off", "16", "32", "64")
 WHILE_MAX_ITERS = 10_000_000
 
@@ -28,15 +29,23 @@ class KernelSettings:
         The largest number of iterations of one ``while`` loop for one element.
     simd : {"auto", "off", "16", "32", "64"}
         Bytes of the vectors that native code may use, lowered to what the machine has.
+    on_error : {"raise", "nan"}
+        What an element becomes that makes the kernel fail: an exception, or nan where the result
+        is floating.
     """
 
     jit: str = "auto"
     while_max_iters: int = WHILE_MAX_ITERS
     simd: str = "auto"
+    on_error: str = "raise"
 
     def __post_init__(self) -> None:
         if self.jit not in JIT_MODES:
             raise ArgumentError(f"jit={self.jit!r} is not one of {', '.join(JIT_MODES)}")
+        if self.on_error not in ON_ERROR_MODES:
+            raise ArgumentError(
+                f"on_error={self.on_error!r} is not one of {', '.join(ON_ERROR_MODES)}"
+            )
         if self.simd not in SIMD_MODES:
             raise ArgumentError(f"simd: {self.simd!r} is not one of {', '.join(SIMD_MODES)}")
         if not 0 < self.while_max_iters < 2**63:
@@ -114,25 +123,28 @@ def spelled_out(mode: object) -> str:
     return str(mode)
 
 
-def kernel_settings(jit: str | None = None, *, has_while: bool = True) -> KernelSettings:
+def kernel_settings(
+    jit: str | None = None, on_error: str | None = None, *, can_fail: bool = True
+) -> KernelSettings:
     """Return the settings that travel, as configuration and environment say now.
 
     Parameters
     ----------
-    jit : str, optional
-        The call's own word, which wins over the configuration.
-    has_while : bool
-        False for a kernel that no limit of iterations can change.
+    jit, on_error : str, optional
+        The call's own words, which win over the configuration.
+    can_fail : bool
+        False for a kernel without places that can fail, to which only ``jit`` and ``simd`` matter.
     """
     mode = configured("jit", "auto") if jit is None else jit
     limit: object = WHILE_MAX_ITERS
-    if has_while:
+    if can_fail:
         limit = os.environ.get("ME_DSL_WHILE_MAX_ITERS") or configured("while-max-iters", limit)
-    return shared_settings(mode, limit, configured("simd", "auto"))
+        on_error = configured("on-error", "raise") if on_error is None else on_error
+    return shared_settings(mode, limit, configured("simd", "auto"), on_error or "raise")
 
 
 @functools.lru_cache(maxsize=64, typed=True)
-def shared_settings(jit: object, limit: object, simd: object) -> KernelSettings:
+def shared_settings(jit: object, limit: object, simd: object, on_error: object) -> KernelSettings:
     """Return the one object with these settings, or complain about them."""
     if isinstance(limit, str):
         if not limit.strip().isdecimal():
@@ -140,4 +152,4 @@ def shared_settings(jit: object, limit: object, simd: object) -> KernelSettings:
         limit = int(limit)
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise ArgumentError(f"while-max-iters: {limit!r} is not a positive integer")
-    return KernelSettings(spelled_out(jit), limit, spelled_out(simd))
+    return KernelSettings(spelled_out(jit), limit, spelled_out(simd), str(on_error))

@@ -60,8 +60,6 @@ class Specialisation:
         The stage that gives the result.
     dtype : numpy.dtype
         Of the result.
-    has_while : bool
-        Whether the limit of iterations matters to the kernel.
     """
 
     def __init__(self, parsed: Parsed, signature: tuple[str, ...], result: str):
@@ -71,7 +69,6 @@ class Specialisation:
         self.program = lower(parsed, types, np.dtype(result) if result else None)
         self.function = self.program.result
         self.dtype = self.function.results[0]
-        self.has_while = any(site.reason == "iteration-limit" for site in self.function.sites)
         self.unit = Unit(self.function, self.function.name)
 
     @property

@@ -23,7 +23,7 @@ from mexdask.chunk import run_interpreted, run_native
 from mexdask.runtime.load import LoadedKernel
 from mexdask.runtime.target import host_target
 from mexdask.runtime.toolchain import Compiler, find_compiler
-from mexdask.settings import WHILE_MAX_ITERS, process_settings
+from mexdask.settings import WHILE_MAX_ITERS, KernelSettings, process_settings
 from mexdask.specialise import Specialisation
 
 WARNINGS = ("-Wall", "-Wextra")
@@ -117,9 +117,10 @@ def run(
     values = [np.asarray(a, p.var.dtype) for a, p in zip(arguments, params, strict=True)]
     shape = np.broadcast_shapes(*(v.shape for v in values))
     out = np.zeros(shape, specialisation.dtype)
+    settings = KernelSettings(while_max_iters=limit)
     if native is not None:
-        return out, run_native(specialisation, native, values, out, limit)
-    return out, run_interpreted(specialisation, values, out, limit)
+        return out, run_native(specialisation, native, values, out, settings).failed
+    return out, run_interpreted(specialisation, values, out, settings).failed
 
 
 def result(

@@ -19,8 +19,7 @@ from mexdask.runtime.toolchain import Compiler, find_compiler
 from mexdask.settings import process_settings
 
 SANITIZERS = (
-    "-O1",
-    "-g1",
+    "-O0",
     "-fsanitize=undefined,float-cast-overflow,address",
     "-fno-sanitize-recover=all",
 )

@@ -20,6 +20,7 @@ from mexdask import ir
 from mexdask.backend.interp import prepare
 from mexdask.backend.predicate import predicate
 from mexdask.chunk import run_native
+from mexdask.settings import KernelSettings
 from mexdask.ops import FUNCTIONS, OPERATORS, TABLE, Op
 
 SIZE = 1500
@@ -116,7 +117,7 @@ def interpreted(row: Row) -> Array:
 def compiled(row: Row) -> Array:
     out = np.empty(row.arguments[0].shape, row.dtype)
     kernel = type("Kernel", (), {"function": row.function})
-    assert run_native(kernel, library().kernel(kernel), row.arguments, out, 1) is None
+    assert run_native(kernel, library().kernel(kernel), row.arguments, out, KernelSettings()).failed is None
     return out
 
 

@@ -13,6 +13,7 @@ from corpus import Case, failing, library, load, running
 from edges import assert_same, columns
 from oracle import SIZE, oracle
 
+from mexdask import chunk
 from mexdask.api import kernel
 from mexdask.backend import interp
 from mexdask.runtime.load import LoadedKernel
@@ -204,3 +205,36 @@ def test_broadcasting(case: Case, engine: Engine):
     )
     assert result(special, native, [a[:0], b[:1]]).shape == (0,)
     assert result(special, native, [a.reshape(-1, 1)[:0], b]).shape == (0, b.size)
+
+
+@on_each_engine
+@each([c for c in failing() if c.name in ("negative_power", "zero_step", "endless_while")])
+def test_slabs_change_neither_results_nor_failures(
+    case: Case, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    special, native = case.specialisation, engine(case)
+    arguments = [a[:360] for a in next(case.values(400))]
+    shaped = [a.reshape(6, 5, 12).transpose(0, 2, 1) for a in arguments]
+    want = [run(special, native, given, LIMIT) for given in (arguments, shaped)]
+    calm = [a[: want[0][1][1][0]] for a in arguments]  # all that comes before the failure
+    result(special, native, calm)
+    for size in (1, 7, 60, 100):
+        monkeypatch.setattr(chunk, "NATIVE_SLAB", size)
+        monkeypatch.setattr(chunk, "INTERPRETED_SLAB", size)
+        for given, (_, failed) in zip((arguments, shaped), want, strict=True):
+            assert run(special, native, given, LIMIT)[1] == failed
+
+
+@on_each_engine
+@each([c for c in running() if c.name == "lanes_leave_one_by_one"])
+def test_slabs_change_no_results(case: Case, engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    special, native = case.specialisation, engine(case)
+    arguments = [a[:360].reshape(6, 1, 60) for a in next(case.values(400))]
+    arguments[1] = arguments[1].swapaxes(1, 2)
+    want = result(special, native, arguments)
+    assert want.shape == (6, 60, 60)
+    for size in (1, 7, 60, 100, 3600, 5000):
+        monkeypatch.setattr(chunk, "NATIVE_SLAB", size)
+        monkeypatch.setattr(chunk, "INTERPRETED_SLAB", size)
+        got = result(special, native, arguments)
+        assert_same(got.ravel(), want.ravel(), [got.ravel()], f"slabs of {size}")

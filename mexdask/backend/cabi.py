@@ -21,6 +21,7 @@ CALL_STRUCT = """\
 typedef struct {
     i64 ndim;
     i64 limit;
+    i64 tolerant;
     i64 *error;
     i64 words[];
 } me_call;
@@ -28,9 +29,12 @@ typedef struct {
 
 
 class ErrorPlace(ctypes.Structure):
-    """Where native code writes the flat index of the element that failed."""
+    """Where native code writes the flat index of the element that failed, or how many did.
 
-    _fields_ = [("index", ctypes.c_int64)]
+    A tolerant call gives nan for elements that fail, counts them and goes on.
+    """
+
+    _fields_ = [("index", ctypes.c_int64), ("count", ctypes.c_int64)]
 
 
 def pack_call(
@@ -38,6 +42,7 @@ def pack_call(
     offset: tuple[int, ...],
     whole: tuple[int, ...],
     limit: int,
+    tolerant: bool,
     error: ErrorPlace | None,
     operands: Sequence[tuple[int, tuple[int, ...]]],
     scalars: bytes,
@@ -50,6 +55,8 @@ def pack_call(
         Of the block, of its first element in the whole array, of the whole array.
     limit : int
         The largest number of iterations of one ``while``.
+    tolerant : bool
+        Whether elements that fail become nan.
     error : ErrorPlace or None
         Kept alive by the caller until the call has returned; None for code that cannot fail.
     operands : sequence of (address, strides)
@@ -58,7 +65,7 @@ def pack_call(
         8 bytes for each scalar parameter.
     """
     address = 0 if error is None else ctypes.addressof(error)
-    words = [len(shape), limit, address, *shape, *offset, *whole]
+    words = [len(shape), limit, tolerant, address, *shape, *offset, *whole]
     for address, strides in operands:
         words.append(address)
         words.extend(strides)

@@ -139,7 +139,7 @@ def line(function: ir.Function) -> str:
     """Return the C function that runs over one dimension, with a loop for unit strides of its own."""
     arrays, scalars = operands(function)
     inputs = len(arrays) - len(function.results)
-    params = ["i64 n", "i64 at", "i64 limit", "i64 *error", "char *const *p", "const i64 *s"]
+    params = ["i64 n", "i64 at", "i64 limit", "i64 tolerant", "i64 *error", "char *const *p", "const i64 *s"]
     params += [f"{t} q{k}" for k, t in enumerate(scalars)]
     unit = " && ".join(f"s[{k}] == (i64)sizeof({t})" for k, t in enumerate(arrays))
     pointers = [
@@ -159,7 +159,7 @@ def line(function: ir.Function) -> str:
         *steps,
         *element_loop(function, strided),
         f"{INDENT}}}",
-        f"{INDENT}(void)at, (void)error;",
+        f"{INDENT}(void)at, (void)tolerant, (void)error;",
         f"{INDENT}return 0;",
         "}",
         "",
@@ -187,12 +187,20 @@ def element_loop(function: ir.Function, places: list[str]) -> Iterator[str]:
         yield f"{deeper}{c_type(dtype)} {result} = 0;"
     if function.sites:
         yield f"{deeper}int failed = {call};"
-        yield f"{deeper}if (failed) {{ *error = at + k; return failed; }}"
+        yield from failure_lines(function, results, deeper)
     else:
         yield f"{deeper}{call};"
     for place, result in zip(outputs, results, strict=True):
         yield f"{deeper}{place} = {result};"
     yield f"{INDENT * 2}}}"
+
+
+def failure_lines(function: ir.Function, results: list[str], indent: str) -> Iterator[str]:
+    """Yield what an element that failed leads to: nan where results can be, else the end."""
+    if all(d.kind == "f" for d in function.results):
+        nans = " ".join(f'{r} = __builtin_nan("");' for r in results)
+        yield f"{indent}if (failed && tolerant) {{ {nans} ++error[1]; failed = 0; }}"
+    yield f"{indent}if (failed) {{ *error = at + k; return failed; }}"
 
 
 ENTRY = """\
@@ -241,7 +249,7 @@ def entry(function: ir.Function, symbol: str) -> str:
         f"{INDENT}{t} q{k}; __builtin_memcpy(&q{k}, &{after.format(k)}, sizeof q{k});"
         for k, t in enumerate(scalars)
     ]
-    arguments = ["dim[last]", "at", "c->limit", "c->error", "p", "step[last]"]
+    arguments = ["dim[last]", "at", "c->limit", "c->tolerant", "c->error", "p", "step[last]"]
     arguments += [f"q{k}" for k in range(len(scalars))]
     return ENTRY.format(
         symbol=symbol, arrays=len(arrays), ndim_max=MAX_NDIM, scalars="\n".join(loads),

@@ -402,8 +402,8 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     params += [f"{c_type(p.var.dtype)} {names[p.var]}" for p in function.params if not p.is_array]
     scalars = {p.var for p in function.params if not p.is_array}
     lines = ["static __attribute__((noinline)) int",
-             f"gang(i64 lanes, i64 limit, i64 *place, {', '.join(params)})", "{"]  # fmt: skip
-    lines.append(f"{INDENT}(void)limit, (void)place;")
+             f"gang(i64 lanes, i64 limit, i64 *tolerated, i64 *place, {', '.join(params)})", "{"]  # fmt: skip
+    lines.append(f"{INDENT}(void)limit, (void)tolerated, (void)place;")
     lines += [f"{INDENT}(void){names[v]};" for v in scalars if v in plan.uniform]
     for variable, name in names.items():
         if variable in plan.uniform and variable not in scalars:
@@ -415,10 +415,20 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     lines += statements(masked.body, plan, writer, INDENT)
     lines += stores(masked, plan)
     if function.sites:
-        lines.append(f"{INDENT}if (any_failed)")
-        lines.append(f"{INDENT * 2}for (i64 k = 0; k < lanes; ++k)")
-        lines.append(f"{INDENT * 3}if (failed[k]) {{ *place = k; return failed[k]; }}")
+        lines += failed_lanes(function)
     return "\n".join([*lines, f"{INDENT}return 0;", "}", ""])
+
+
+def failed_lanes(function: ir.Function) -> Iterator[str]:
+    """Yield what follows once lanes have failed: nan where results can be, else the lowest ends it."""
+    yield f"{INDENT}for (i64 k = 0; any_failed && k < lanes; ++k) {{"
+    yield f"{INDENT * 2}if (!failed[k]) continue;"
+    if all(d.kind == "f" for d in function.results):
+        nans = " ".join(f'r{n}[k] = __builtin_nan("");' for n in range(len(function.results)))
+        yield f"{INDENT * 2}if (tolerated) {{ {nans} ++tolerated[1]; continue; }}"
+    yield f"{INDENT * 2}*place = k;"
+    yield f"{INDENT * 2}return failed[k];"
+    yield f"{INDENT}}}"
 
 
 def declarations(
@@ -545,7 +555,8 @@ def line(function: ir.Function, plan: Gang) -> str:
     """
     arrays, scalars = operands(function)
     inputs, size = len(arrays) - len(function.results), plan.size
-    params = ["i64 n", "i64 at", "i64 limit", "i64 *error", "char *const *p", "const i64 *s"]
+    params = ["i64 n", "i64 at", "i64 limit", "i64 tolerant", "i64 *error"]
+    params += ["char *const *p", "const i64 *s"]
     params += [f"{t} q{k}" for k, t in enumerate(scalars)]
     unit = " && ".join(f"s[{k}] == (i64)sizeof({t})" for k, t in enumerate(arrays))
     rest = "".join(f", q{k}" for k in range(len(scalars)))
@@ -561,11 +572,11 @@ def line(function: ir.Function, plan: Gang) -> str:
         f"{INDENT * 2}i64 lanes = n - k < {size} ? n - k : {size}, place = 0;",
         f"{INDENT * 2}int failed;",
         f"{INDENT * 2}if (direct && lanes == {size}) {{",
-        f"{deep}failed = gang(lanes, limit, &place, {direct}{rest});",
+        f"{deep}failed = gang(lanes, limit, tolerant ? error : 0, &place, {direct}{rest});",
         f"{INDENT * 2}}} else {{",
         *(f"{deep}for (i64 l = 0; l < lanes; ++l) b{k}[l] = *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]);"
           for k in range(inputs)),
-        f"{deep}failed = gang(lanes, limit, &place, {buffers}{rest});",
+        f"{deep}failed = gang(lanes, limit, tolerant ? error : 0, &place, {buffers}{rest});",
         *(f"{deep}for (i64 l = 0; l < lanes; ++l) *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]) = b{k}[l];"
           for k in range(inputs, len(arrays))),
         f"{INDENT * 2}}}",

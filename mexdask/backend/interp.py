@@ -20,14 +20,6 @@ COMPRESS_FROM = 256
 LANE = ir.Var("%lane", np.dtype("int64"))
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The lowest lane that failed, and the site."""
-
-    lane: int
-    site: int
-
-
 @dataclass
 class Run:
     """One run over one batch of lanes."""
@@ -52,7 +44,7 @@ class Interpreter:
     masked: MaskedFunction
     footprints: dict[int, Footprint]
 
-    def run(self, arguments: list[Array], lanes: int, limit: int) -> tuple[list[Array], Failure | None]:
+    def run(self, arguments: list[Array], lanes: int, limit: int) -> tuple[list[Array], dict[int, int]]:
         """Run on one batch of lanes.
 
         Parameters
@@ -67,7 +59,7 @@ class Interpreter:
         Returns
         -------
         tuple
-            The results, each of shape ``(lanes,)``, and what failed, if anything did.
+            The results, each of shape ``(lanes,)``, and the lanes that failed with their sites.
         """
         function = self.masked.function
         env: Env = {p.var: a for p, a in zip(function.params, arguments, strict=True)}
@@ -78,10 +70,7 @@ class Interpreter:
             run_body(self.masked.body, env, lanes, state)
         results = [np.broadcast_to(env[v], lanes) if v in env else np.zeros(lanes, v.dtype)
                    for v in self.masked.results]  # fmt: skip
-        if not state.failed:
-            return results, None
-        lane = min(state.failed)
-        return results, Failure(lane, state.failed[lane])
+        return results, state.failed
 
 
 def prepare(masked: MaskedFunction) -> Interpreter:

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Literal
+from typing import Literal, get_args
 
 from mexdask.runtime.disk import cache_info
 from mexdask.runtime.failure import Failure
 
-Counter = Literal["native", "interpreted", "compiled", "memory_hits", "disk_hits", "negative_hits"]
-COUNTERS: tuple[Counter, ...] = (
+Counter = Literal[
     "native",
     "interpreted",
     "compiled",
     "memory_hits",
     "disk_hits",
     "negative_hits",
-)
+    "nan_elements",
+]
+COUNTERS: tuple[Counter, ...] = get_args(Counter)
 SECONDS = {
     "native": "native_seconds",
     "interpreted": "interpreted_seconds",
