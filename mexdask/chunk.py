@@ -37,7 +37,6 @@ class Place(NamedTuple):
     whole: Shape
 
 
-@roomy
 def run(
     kernel: Specialisation,
     arguments: Sequence[Array],
@@ -133,6 +132,7 @@ def run_native(
 DONE = End()
 
 
+@roomy
 def run_interpreted(
     kernel: Specialisation, arguments: Sequence[Array], out: Array, settings: KernelSettings
 ) -> End:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,10 +90,11 @@ def weakened(dtype: np.dtype) -> type:
 def join(*types: Type) -> Type:
     """Return the type of a value that may have any of the types: NEP 50, weak rules included."""
     weak = [t for t in types if is_weak(t)]
-    strong = [t for t in types if not is_weak(t)]
+    strong = [t for t in types if isinstance(t, np.dtype)]
     if not strong:
         return max(weak, key=WEAK.index)
-    return np.result_type(*strong, *(SAMPLE[t] for t in weak))
+    samples: list[Any] = [SAMPLE[t] for t in weak if isinstance(t, type)]
+    return np.result_type(*strong, *samples)
 
 
 def type_name(t: Type) -> str:

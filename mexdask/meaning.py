@@ -63,14 +63,13 @@ def clip(x: Array, low: Array, high: Array) -> Array:
 
 
 def power(a: Array, b: Array) -> Array:
-    """Return ``a ** b``; a negative integer exponent counts as 0 (a Check has refused live ones)."""
+    """Return ``a ** b``; a negative integer exponent counts as 0 (a Check refuses live ones)."""
     if b.dtype.kind == "i":
-        return np.power(a, np.maximum(b, b.dtype.type(0)))
-    if b.dtype.kind != "f":
-        return np.power(a, b)
+        b = np.maximum(b, b.dtype.type(0))
+    raised: Array = np.power(a, b)
     # NumPy squares where a whole inner loop has the exponent 2, so that the last bit would depend
     # on the neighbours.
-    return np.where(b == 2, a * a, np.power(a, b))
+    return np.where(b == 2, a * a, raised) if b.dtype.kind == "f" else raised
 
 
 def fdim(a: Array, b: Array) -> Array:
@@ -80,7 +79,8 @@ def fdim(a: Array, b: Array) -> Array:
 
 def exp10(x: Array) -> Array:
     """Return ``10 ** x``."""
-    return np.power(x.dtype.type(10), x)
+    raised: Array = np.power(x.dtype.type(10), x)
+    return raised
 
 
 def sinpi(x: Array) -> Array:

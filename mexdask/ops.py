@@ -1,4 +1,4 @@
-"""The table of operators and functions: the only place where a fact about one of them is written."""
+"""The table of operators and functions: the only place where their facts are written."""
 
 from __future__ import annotations
 
@@ -80,8 +80,9 @@ class Op:
         if self.ordered and any(a is complex or getattr(a, "kind", "") == "c" for a in given):
             raise TypeError("complex numbers have no order")
         if self.arity > self.typing.nin:
-            common = self.typing.resolve_dtypes((np.result_type(*map(sample, given)),) * 2 + (None,))
-            return (common[-1],) * self.arity, common[-1]
+            joined = np.result_type(*map(sample, given))
+            common = self.typing.resolve_dtypes((joined, joined, None))[-1]
+            return (common,) * self.arity, common
         *operands, result = self.typing.resolve_dtypes((*given, *(None,) * self.typing.nout))
         if any(d == np.float16 for d in (*operands, result)):
             raise HalfPrecisionError(self.name)

@@ -135,12 +135,13 @@ def kernel_settings(
     can_fail : bool
         False for a kernel without places that can fail, to which only ``jit`` and ``simd`` matter.
     """
-    mode = configured("jit", "auto") if jit is None else jit
+    section = configured("", {})
     limit: object = WHILE_MAX_ITERS
     if can_fail:
         limit = os.environ.get("ME_DSL_WHILE_MAX_ITERS") or configured("while-max-iters", limit)
         on_error = configured("on-error", "raise") if on_error is None else on_error
-    return shared_settings(mode, limit, configured("simd", "auto"), on_error or "raise")
+    mode = section.get("jit", "auto") if jit is None else jit
+    return shared_settings(mode, limit, section.get("simd", "auto"), on_error or "raise")
 
 
 @functools.lru_cache(maxsize=64, typed=True)

@@ -10,6 +10,7 @@ import ctypes
 import os
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,43 +57,33 @@ class Library:
         for function in self.functions.values():
             by_mode.setdefault(function.fp, []).append(function)
         jobs = [
-            (mode, members[i : i + SHARE])
+            (directory / f"{mode}{i}", mode, members[i : i + SHARE], extra)
             for mode, members in by_mode.items()
             for i in range(0, len(members), SHARE)
         ]
-        waiting, running = list(enumerate(jobs)), []
-        while waiting or running:
-            while waiting and len(running) < (os.cpu_count() or 1):
-                number, (mode, members) = waiting.pop(0)
-                path = directory / f"unit{number}"
-                running.append((self.start(path, mode, members, extra), path, members))
-            self.finish(*running.pop(0))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for log in pool.map(self.build, *zip(*jobs, strict=True)):
+                self.log += log
 
-    def start(
+    def build(
         self, path: Path, mode: str, functions: Sequence[ir.Function], extra: Sequence[str]
-    ) -> subprocess.Popen[str]:
-        """Start the compiler on one file."""
+    ) -> str:
+        """Compile one file, load it and return what the compiler said."""
         compiler = find_compiler(process_settings())
         assert isinstance(compiler, Compiler), compiler
-        text = unit_text([(self.symbols[id(f)], f) for f in functions])
-        path.with_suffix(".c").write_text(text)
+        symbols = [self.symbols[id(function)] for function in functions]
+        source, image = path.with_suffix(".c"), path.with_suffix(".so")
+        source.write_text(unit_text(list(zip(symbols, functions, strict=True))))
         flags = [*WARNINGS, *host_target(mode).flags, *extra]
-        command = [*compiler.argv, "-o", f"{path}.so", f"{path}.c", *flags]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def finish(
-        self, process: subprocess.Popen[str], path: Path, functions: Sequence[ir.Function]
-    ) -> None:
-        """Wait for the compiler and load what it made."""
-        log, _ = process.communicate(timeout=300)
-        self.log += log
-        assert process.returncode == 0, log
-        library = ctypes.CDLL(f"{path}.so")
-        for function in functions:
-            symbol = self.symbols[id(function)]
+        command = [*compiler.argv, "-o", str(image), str(source), *flags]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        library = ctypes.CDLL(str(image))
+        for symbol in symbols:
             call = library[symbol]
             call.argtypes, call.restype = ENTRY_ARGTYPES, ENTRY_RESTYPE
             self.entries[symbol] = call
+        return done.stderr
 
     def kernel(self, specialisation: Specialisation) -> LoadedKernel:
         """Return a kernel as the runtime would have loaded it."""

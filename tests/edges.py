@@ -23,7 +23,7 @@ POWERS_OF_TWO = (2.0**24 + 1, 2.0**31, 2.0**32, 2.0**53, 2.0**63, 2.0**64, 1e19)
 
 
 def edges(dtype: np.dtype, *, small: bool = False) -> Array:
-    """Return the values at which operations on a dtype tend to go wrong; ``small`` ones are tame."""
+    """Return the values at which operations on a dtype go wrong; ``small`` ones are tame."""
     if dtype.kind == "b":
         return np.array([False, True])
     if dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""The exact values of the functions that are not computed to the bit, and the distance from them."""
+"""Exact values of the functions that are not computed to the bit, and the distance from them."""
 
 from __future__ import annotations
 

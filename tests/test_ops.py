@@ -20,8 +20,8 @@ from mexdask import ir
 from mexdask.backend.interp import prepare
 from mexdask.backend.predicate import predicate
 from mexdask.chunk import run_native
-from mexdask.settings import KernelSettings
 from mexdask.ops import FUNCTIONS, OPERATORS, TABLE, Op
+from mexdask.settings import KernelSettings
 
 SIZE = 1500
 
@@ -117,7 +117,10 @@ def interpreted(row: Row) -> Array:
 def compiled(row: Row) -> Array:
     out = np.empty(row.arguments[0].shape, row.dtype)
     kernel = type("Kernel", (), {"function": row.function})
-    assert run_native(kernel, library().kernel(kernel), row.arguments, out, KernelSettings()).failed is None
+    assert (
+        run_native(kernel, library().kernel(kernel), row.arguments, out, KernelSettings()).failed
+        is None
+    )
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -86,7 +87,9 @@ def test_an_element_does_not_depend_on_its_neighbours(case: Case, engine: Engine
         assert_same(result(special, native, moved), want[order], moved, f"{case}, other order")
     for start, stop in chunks(size):
         part = [a[start:stop] if np.ndim(a) else a for a in arguments]
-        assert_same(result(special, native, part), want[start:stop], part, f"{case}, {start}:{stop}")
+        assert_same(
+            result(special, native, part), want[start:stop], part, f"{case}, {start}:{stop}"
+        )
 
 
 def orders(size: int) -> list[np.ndarray[Any, Any]]:
@@ -98,7 +101,7 @@ def orders(size: int) -> list[np.ndarray[Any, Any]]:
 def chunks(size: int) -> list[tuple[int, int]]:
     """Return uneven pieces, each at another alignment."""
     cuts = [0, *(c for c in (1, 2, 5, 12, 45, 46, 303) if c < size), size]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(itertools.pairwise(cuts))
 
 
 @on_each_engine
@@ -110,8 +113,9 @@ def test_the_same_element_fails_everywhere(case: Case, engine: Engine):
         assert failed is not None
         assert run(special, native, arguments, LIMIT)[1] == failed
         site, (index,) = failed
-        assert special.function.sites[site].reason == case.options["fails"] or "places" in (
-            case.options["fails"]
+        assert (
+            special.function.sites[site].reason == case.options["fails"]
+            or "places" in (case.options["fails"])
         )
         # It is the first: those before it succeed, and it fails alone.
         before = [a[:index] if np.ndim(a) else a for a in arguments]
@@ -208,7 +212,7 @@ def test_broadcasting(case: Case, engine: Engine):
 
 
 @on_each_engine
-@each([c for c in failing() if c.name in ("negative_power", "zero_step", "endless_while")])
+@each([c for c in failing() if c.name in ("negative_power", "zero_step")])
 def test_slabs_change_neither_results_nor_failures(
     case: Case, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
@@ -229,11 +233,11 @@ def test_slabs_change_neither_results_nor_failures(
 @each([c for c in running() if c.name == "lanes_leave_one_by_one"])
 def test_slabs_change_no_results(case: Case, engine: Engine, monkeypatch: pytest.MonkeyPatch):
     special, native = case.specialisation, engine(case)
-    arguments = [a[:360].reshape(6, 1, 60) for a in next(case.values(400))]
+    arguments = [a[:60].reshape(6, 1, 10) for a in next(case.values(400))]
     arguments[1] = arguments[1].swapaxes(1, 2)
     want = result(special, native, arguments)
-    assert want.shape == (6, 60, 60)
-    for size in (1, 7, 60, 100, 3600, 5000):
+    assert want.shape == (6, 10, 10)
+    for size in (1, 7, 10, 25, 100, 350):
         monkeypatch.setattr(chunk, "NATIVE_SLAB", size)
         monkeypatch.setattr(chunk, "INTERPRETED_SLAB", size)
         got = result(special, native, arguments)

@@ -16,8 +16,8 @@ HELPER = re.compile(r"\bme_([a-z0-9]+(?:_[iu]{2})?)(?:_([biuf]\d+))?\(")
 LIBM = re.compile(r"\b([a-z][a-z0-9_]*)\(")
 
 UNARY_LIBM = frozenset(
-    "cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh "
-    "atanh erf erfc tgamma".split()
+    "cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh "
+    "acosh atanh erf erfc tgamma".split()
 )
 BINARY_LIBM = frozenset("pow atan2 hypot fmod nextafter".split())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mexdask import ir
-from mexdask.backend.csimd import gang_of, lanewise_in_loops, loop_float_size
+from mexdask.backend.lanes import gang_of, lanewise_in_loops, loop_float_size
 from mexdask.backend.predicate import MaskedFunction
 
 WIDTHS = {"x86-64-v4": 64, "x86-64-v3": 32}

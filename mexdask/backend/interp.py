@@ -44,7 +44,9 @@ class Interpreter:
     masked: MaskedFunction
     footprints: dict[int, Footprint]
 
-    def run(self, arguments: list[Array], lanes: int, limit: int) -> tuple[list[Array], dict[int, int]]:
+    def run(
+        self, arguments: list[Array], lanes: int, limit: int
+    ) -> tuple[list[Array], dict[int, int]]:
         """Run on one batch of lanes.
 
         Parameters
@@ -139,7 +141,7 @@ def run_body(body: tuple[ir.Masked, ...], env: Env, lanes: int, state: Run) -> N
 
 
 def blended(value: Any, target: ir.Var, mask: ir.Var | None, env: Env, lanes: int) -> Any:
-    """Return a variable's new content: the value in the lanes of the mask, the old one elsewhere."""
+    """Return a variable's new content: the value where the mask holds, the old one elsewhere."""
     if mask is None or target not in env:
         return value
     under = env[mask]
@@ -148,7 +150,7 @@ def blended(value: Any, target: ir.Var, mask: ir.Var | None, env: Env, lanes: in
     return np.where(under, value, env[target])
 
 
-def narrowed(parent: Array, cond: ir.Expr | None, env: Env, state: Run) -> Array:
+def narrowed(parent: Array, cond: ir.Expr | None, env: Env, state: Run) -> Any:
     """Return the lanes of a mask where a condition holds too."""
     if cond is None:
         return parent
@@ -203,7 +205,8 @@ def scatter(loop: ir.Loop, env: Env, outer: Env, where: Array, lanes: int, state
         if variable not in env:
             continue
         old = outer.get(variable)
-        full = np.zeros(lanes, variable.dtype) if old is None else np.broadcast_to(old, lanes).copy()
+        start = variable.dtype.type(0) if old is None else old
+        full = np.broadcast_to(start, lanes).copy()
         full[where] = env[variable]
         outer[variable] = full
 

@@ -14,6 +14,7 @@ from mexdask.frontend.hints import PLAIN_PYTHON, SYNTAX_HINTS
 from mexdask.frontend.source import PRAGMA
 from mexdask.ir import Number
 from mexdask.ops import CONSTANTS, FUNCTION_NAMES
+from mexdask.stack import roomy
 
 MAX_SOURCE_BYTES = 64 * 1024
 MAX_DEPTH = 200
@@ -158,7 +159,7 @@ def python_tree(source: SourceText) -> ast.Module:
         raise refuse(source, "syntax", "a NUL character in the source",
                      Span(before.count("\n") + 1, col, col + 1), "remove it")  # fmt: skip
     try:
-        return ast.parse(source.text)
+        return roomy(ast.parse)(source.text)
     except SyntaxError as error:
         raise syntax_complaint(source, error) from None
     except (ValueError, RecursionError, MemoryError):

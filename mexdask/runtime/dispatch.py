@@ -29,6 +29,7 @@ from mexdask.runtime.memory import KERNELS, Outcome
 from mexdask.runtime.target import host_target, user_flags
 from mexdask.runtime.toolchain import find_compiler
 from mexdask.settings import KernelSettings, is_enabled, process_settings
+from mexdask.stack import roomy
 
 # Kernels without index symbols are the same code for any number of dimensions; the driver that
 # walks them is version 1.
@@ -90,12 +91,14 @@ class Unit:
         self._keys: dict[tuple[tuple[str, ...], str], CacheKey] = {}
 
     @functools.cached_property
+    @roomy
     def dsl_hash(self) -> str:
         """Return the digest of the normalised source (its IR) and the generator's version."""
         text = function_text(self.function) + generator_version()
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
     @functools.cached_property
+    @roomy
     def masked(self) -> MaskedFunction:
         """Return the masked form, for the interpreter and for vector lanes."""
         return predicate(self.function)
@@ -104,7 +107,7 @@ class Unit:
         """Return the form of C that the function gets on this machine."""
         width = vector_width(host_target().isa, simd)
         if width not in self._forms:
-            self._forms[width] = choose(self.masked, width)
+            self._forms[width] = roomy(choose)(self.masked, width)
         return self._forms[width]
 
     def key(self, flags: tuple[str, ...], simd: str) -> CacheKey:
@@ -122,6 +125,7 @@ class Unit:
             self._keys[flags, simd] = key
         return key
 
+    @roomy
     def c_text(self, key: CacheKey, simd: str) -> str:
         """Return the C text that goes to the compiler for a key."""
         if width := self.form(simd).width:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ NESTED = {
     "right": lambda s: f"x-({s})",
     "call": lambda s: f"sin({s})",
     "min": lambda s: f"min(x, {s})",
-    "chain": lambda s: f"x < 3 < ({s})",
+    "chain": lambda s: f"({s}) < 3 < x",
     "ternary": lambda s: f"({s}) if x else x",
     "otherwise": lambda s: f"x if x else ({s})",
     "and": lambda s: f"x and ({s})",
@@ -71,21 +70,21 @@ def test_a_deep_stack_of_the_caller_leaves_room():
     def deep(frames, call):
         return call() if frames == 0 else deep(frames - 1, call)
 
-    here = len(list(threading._current_frames())) and len(stack())
-    frames = sys.getrecursionlimit() - here - 120
-    source = nested("chain", LEVELS - 1)
-    result = deep(frames, lambda: mexdask.apply(source, X, jit="off"))
-    np.testing.assert_array_equal(result, mexdask.apply(source, X, jit="off"))
-    with pytest.raises(KernelSyntaxError):
-        deep(frames, lambda: mexdask.apply(f"{source} + x.y", X, jit="off"))
+    frames = sys.getrecursionlimit() - stack_depth() - 120
+    for number, name in enumerate(NESTED):
+        source = nested(name, LEVELS - 1)
+        result = deep(frames, lambda source=source: mexdask.apply(source, X, jit="off"))
+        np.testing.assert_array_equal(result, mexdask.apply(f"{source} ", X, jit="off"))
+        wrong = f"{source} + x.y{number}"
+        with pytest.raises(KernelSyntaxError):
+            deep(frames, lambda wrong=wrong: mexdask.apply(wrong, X, jit="off"))
 
 
-def stack() -> list[object]:
-    frame, found = sys._getframe(), []
+def stack_depth() -> int:
+    frame, count = sys._getframe(), 0
     while frame is not None:
-        found.append(frame)
-        frame = frame.f_back
-    return found
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def ifs(levels: int) -> str:
@@ -127,8 +126,8 @@ def test_number_of_nodes():
     def sums(lines: int) -> str:
         return "def f(x):\n" + "    x = x + 1\n" * lines + "    return x"
 
-    # Six nodes a line, and what is around them.
-    fits = (MAX_NODES - 10) // 6
+    # Five nodes a line: the statement, its target, the sum, its operands.
+    fits = (MAX_NODES - 10) // 5
     assert complaints(sums(fits - 10), "float64[]") == []
     (found,) = complaints(sums(fits + 10), "float64[]")
     assert found.code == "too-large"
