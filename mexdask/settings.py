@@ -96,9 +96,14 @@ def process_settings(environ: Mapping[str, str] = os.environ) -> ProcessSettings
 
 
 def configured(key: str, default: object) -> Any:
-    """Return ``mexdask.<key>`` of Dask's configuration, or the default where Dask is missing."""
+    """Return ``mexdask.<key>`` of Dask's configuration, or the default where Dask is missing.
+
+    An empty key gives the whole section.
+    """
     config = dask_config()
-    return default if config is None else config.get(f"mexdask.{key}", default)
+    if config is None:
+        return default
+    return config.get("mexdask." + key if key else "mexdask", default)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
-import threading
+import time
 import warnings
 from contextlib import contextmanager
 
@@ -62,9 +62,14 @@ def machine(tmp_path_factory):
         yield client
 
 
+def running(dask_worker):
+    return len(dask_worker.state.executing) + dask_worker.state.ready_count
+
+
 @pytest.fixture
 def client(machine):
     """The same, counting from nothing; what is computed is computed there."""
+    until(lambda: not any(machine.run(running).values()))  # what a failed graph left behind
     machine.run(mexdask.reset_stats)
     with machine.as_current():
         yield machine
@@ -85,6 +90,14 @@ def machine_without_jit(tmp_path_factory):
 def without_jit(machine_without_jit):
     with machine_without_jit.as_current():
         yield machine_without_jit
+
+
+def until(condition, seconds=20):
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def plane(tiles=8, size=160):
@@ -255,12 +268,16 @@ def warnings_of(client):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         yield caught
-        # What the workers said before this has been handled once this has come back.
-        arrived = threading.Event()
-        client.subscribe_topic("mexdask-test", lambda event: arrived.set())
-        client.run(lambda dask_worker: dask_worker.log_event("mexdask-test", "done"))
-        assert arrived.wait(20)
+        # What a worker said before this has been handled once its own event has come back.
+        heard = set()
+        client.subscribe_topic("mexdask-test", lambda event: heard.add(event[1]))
+        everyone = set(client.scheduler_info()["workers"])
+        until(lambda: client.run(say_own_address) and heard == everyone)
         client.unsubscribe_topic("mexdask-test")
+
+
+def say_own_address(dask_worker):
+    dask_worker.log_event("mexdask-test", dask_worker.address)
 
 
 def test_each_fallback_is_said_once(tmp_path):
