@@ -15,10 +15,10 @@ from mexdask.blockkernel import BlockKernel, interned
 from mexdask.chunk import Place
 from mexdask.errors import ArgumentError, SourceText, described
 from mexdask.explanation import Explanation, explain_native
-from mexdask.frontend.freenames import check_free_names
-from mexdask.frontend.parse import Parsed, parse
+from mexdask.frontend.freenames import gather
+from mexdask.frontend.parse import Parsed
 from mexdask.frontend.scalar import scalar_function
-from mexdask.frontend.source import source_of_function, source_of_text
+from mexdask.frontend.source import source_of_text
 from mexdask.ops import CONSTANTS, FUNCTION_NAMES
 from mexdask.settings import KernelSettings, kernel_settings
 from mexdask.specialise import Specialisation, parsed_kernel, specialise
@@ -195,9 +195,7 @@ def called_kernel(source: Source, named: Mapping[str, Any]) -> Kernel:
 
 def kernel_of_function(function: Any) -> Kernel:
     """Return the kernel of a Python function, which must mean the same here as it does there."""
-    source = source_of_function(function)
-    check_free_names(function, parse(source))
-    return Kernel(source, function)
+    return Kernel(gather(function), function)
 
 
 def apply(
@@ -352,7 +350,7 @@ class Call(NamedTuple):
     @property
     def is_lazy(self) -> bool:
         """Tell whether an argument is a Dask array."""
-        return any([a.is_dask for a in self.arguments])
+        return any([a.is_dask for a in self.arguments])  # noqa: C419 (quicker for so few)
 
     def block_kernel(self) -> BlockKernel:
         """Return what travels to the workers."""

@@ -18,7 +18,7 @@ from mexdask.frontend.parse import Parsed
 from mexdask.ops import CONSTANTS
 from mexdask.specialise import type_text
 
-OPTIONS = ("jit", "dtype", "align", "params")
+OPTIONS = ("jit", "dtype", "align", "on_error", "params")
 """Keywords of a call that no kernel parameter can have."""
 
 
@@ -73,7 +73,10 @@ def bind(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> lis
             hint = f"; did you mean {quoted(close[0])}?" if close else ""
             raise ArgumentError(f"{call_text(parsed)} has no parameter {quoted(name)}{hint}")
         if name in values:
-            raise ArgumentError(f"{call_text(parsed)}: parameter {quoted(name)} is given twice")
+            raise ArgumentError(
+                f"{call_text(parsed)}: parameter {quoted(name)} is given twice, by position and by "
+                "name"
+            )
         values[name] = value
     if len(values) < len(names):
         values = {**parsed.defaults, **values}

@@ -22,7 +22,7 @@ class BlockKernel:
 
     Parameters
     ----------
-    text, name, origin, first_line, margin
+    text, name, origin, first_line, margin, pieces
         The fields of its ``SourceText``.
     given : tuple of str
         Names that the call bound in an expression.
@@ -42,6 +42,7 @@ class BlockKernel:
     origin: str
     first_line: int
     margin: int
+    pieces: tuple[tuple[int, str, int, int], ...]
     given: tuple[str, ...]
     signature: tuple[str, ...]
     patterns: tuple[str, ...]
@@ -65,7 +66,9 @@ class BlockKernel:
 
     def specialisation(self) -> Specialisation:
         """Return the kernel lowered for its signature, from memory if it is there."""
-        source = SourceText(self.text, self.name, self.origin, self.first_line, self.margin)
+        source = SourceText(
+            self.text, self.name, self.origin, self.first_line, self.margin, self.pieces
+        )
         return specialise(source, frozenset(self.given), self.signature, self.result)
 
     def __call__(self, place: tuple[Shape, ...] | None, *blocks: Any) -> Array:
@@ -154,6 +157,7 @@ def interned(
     origin: str,
     first_line: int,
     margin: int,
+    pieces: tuple[tuple[int, str, int, int], ...],
     given: tuple[str, ...],
     signature: tuple[str, ...],
     patterns: tuple[str, ...],
@@ -161,7 +165,5 @@ def interned(
     *settings: Any,
 ) -> BlockKernel:
     """Return the one object of this process that has these fields, those of its settings last."""
-    travelled = KernelSettings(*settings)
-    return BlockKernel(
-        text, name, origin, first_line, margin, given, signature, patterns, result, travelled
-    )
+    source = (text, name, origin, first_line, margin, pieces)
+    return BlockKernel(*source, given, signature, patterns, result, KernelSettings(*settings))

@@ -214,6 +214,7 @@ def runtime_error(
     what = kernel.function.sites[site]
     message = ir.REASONS[what.reason].format(limit=settings.while_max_iters)
     text = Diagnostic(what.reason, message, what.span).render(kernel.source)
+    text += "".join(f"\ncalled at {kernel.source.place(call)}" for call in what.calls)
     values = ", ".join(
         f"{p.var.name} = {np.broadcast_to(a, shape)[index]}"
         for p, a in zip(kernel.function.params, arguments, strict=True)

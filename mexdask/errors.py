@@ -37,6 +37,7 @@ class SourceText:
     origin: str = field(default="", compare=False)
     first_line: int = field(default=1, compare=False)
     margin: int = field(default=0, compare=False)
+    pieces: tuple[tuple[int, str, int, int], ...] = field(default=(), compare=False)
 
     def line(self, number: int) -> str:
         """Return line ``number`` (from 1) of the text, or an empty line past its end."""
@@ -45,9 +46,13 @@ class SourceText:
 
     def place(self, span: Span) -> str:
         """Return ``name:line:column`` of a span, as an editor would jump to it."""
-        column = characters(self.line(span.line), span.col) + self.margin + 1
-        name = self.origin or shortened(self.name)
-        return f"{name}:{span.line + self.first_line - 1}:{column}"
+        piece = (1, self.origin, self.first_line, self.margin)
+        for other in self.pieces:
+            if other[0] <= span.line:
+                piece = other
+        start, origin, first_line, margin = piece
+        column = characters(self.line(span.line), span.col) + margin + 1
+        return f"{origin or shortened(self.name)}:{span.line - start + first_line}:{column}"
 
 
 @dataclass(frozen=True, slots=True)

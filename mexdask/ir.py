@@ -169,10 +169,14 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place that can fail at run time; ``reason`` is a key of ``REASONS``."""
+    """A place that can fail at run time; ``reason`` is a key of ``REASONS``.
+
+    ``calls`` are the places of the calls that lead into the helper it stands in, innermost first.
+    """
 
     reason: str
     span: Span = field(default=NOWHERE, compare=False)
+    calls: tuple[Span, ...] = field(default=(), compare=False)
 
 
 REASONS = {

@@ -19,9 +19,10 @@ def stats(client: Any = None) -> dict[str, Any]:
     -------
     dict
         ``native`` and ``interpreted`` (chunks), ``compiled``, ``memory_hits``, ``disk_hits``,
-        ``negative_hits`` (lookups), ``nan_elements`` (made nan by ``on_error="nan"``), ``failures`` (by class), ``compile_seconds``,
-        ``native_seconds``, ``interpreted_seconds``, ``kernels`` (the counters by kernel name),
-        ``cache`` (root, entries, bytes, quarantined) and ``last_error``. With a client, such a
+        ``negative_hits`` (lookups), ``nan_elements`` (made nan by ``on_error="nan"``),
+        ``failures`` (by class), ``compile_seconds``, ``native_seconds``, ``interpreted_seconds``,
+        ``kernels`` (the counters by kernel name), ``cache`` (root, entries, bytes, quarantined)
+        and ``last_error``. With a client, such a
         dict for each worker, by address.
 
     Examples

@@ -21,6 +21,7 @@ BOOL = np.dtype(bool)
 INTEGERS = tuple(d for d in DTYPES if d.kind in "iu")
 NUMBERS = tuple(d for d in DTYPES if d != BOOL)
 ARITHMETIC = ("+", "-", "*", "//", "%", "/", "&", "|", "^", "<<", ">>")
+WIDE = tuple(np.dtype(name) for name in ("int64", "int64", "uint64", "float64", "float64"))
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 COMMON_FUNCTIONS = ("minimum", "maximum", "fmin", "fmax")
 FLOAT_FUNCTIONS = ("fmod", "copysign", "nextafter", "fdim", "heaviside")
@@ -217,7 +218,7 @@ class Writer:
             scope.names[name] = dtype
             return [f"{indent}{name} = {text}"]
         name = self.pick(list(scope.names))
-        return [f"{indent}{name} = {self.expression(scope.names[name], scope, 3)}"]
+        return [f"{indent}{name} = {self.expression(scope.names[name], scope, 2)}"]
 
     def augmented_lines(self, scope: Scope, indent: str) -> list[str]:
         name = self.pick(list(scope.names))
@@ -289,9 +290,17 @@ class Writer:
             return [f"{indent}return {self.expression(self.result, scope, 2)}"]
         return [f"{indent}{kind}"]
 
+    def summary(self, scope: Scope) -> str:
+        """Return a result that most differences in a few of the locals change."""
+        if self.result == BOOL or self.chance(3):
+            return self.expression(self.result, scope, 2)
+        chosen = self.draw(st.lists(st.sampled_from(list(scope.names)), min_size=1, max_size=3))
+        terms = [f"np.{self.result.name}({name})" for name in dict.fromkeys(chosen)]
+        return " + 3 * ".join(terms)
+
     def kernel(self) -> Kernel:
         parameters = tuple(self.pick(DTYPES) for _ in range(self.pick((1, 2, 3))))
-        self.result = self.pick(DTYPES)
+        self.result = self.pick((*DTYPES, *WIDE))
         names = {f"p{n}": dtype for n, dtype in enumerate(parameters)}
         scope = Scope(dict(names))
         lines = [f"def k({', '.join(names)}):"]
@@ -299,8 +308,8 @@ class Writer:
             name, dtype = self.name("v"), self.pick(DTYPES)
             lines.append(f" {name} = {self.expression(dtype, scope, 3)}")
             scope.names[name] = dtype
-        lines += self.block(scope, " ", self.pick((1, 2, 3, 4, 5)))
-        lines.append(f" return {self.expression(self.result, scope, 3)}")
+        lines += self.block(scope, " ", self.pick((1, 2, 3, 4, 5, 6, 7)))
+        lines.append(f" return {self.summary(scope)}")
         return Kernel("\n".join(lines), parameters, self.result)
 
 

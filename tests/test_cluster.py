@@ -62,14 +62,10 @@ def machine(tmp_path_factory):
         yield client
 
 
-def running(dask_worker):
-    return len(dask_worker.state.executing) + dask_worker.state.ready_count
-
-
 @pytest.fixture
 def client(machine):
     """The same, counting from nothing; what is computed is computed there."""
-    until(lambda: not any(machine.run(running).values()))  # what a failed graph left behind
+    until(lambda: not any(machine.run(tasks_left).values()))  # by a graph that failed
     machine.run(mexdask.reset_stats)
     with machine.as_current():
         yield machine
@@ -90,6 +86,11 @@ def machine_without_jit(tmp_path_factory):
 def without_jit(machine_without_jit):
     with machine_without_jit.as_current():
         yield machine_without_jit
+
+
+# Lambdas, for they travel by value: workers need not import this module.
+tasks_left = lambda dask_worker: len({*dask_worker.state.executing, *dask_worker.state.ready})  # noqa: E731
+say_address = lambda dask_worker: dask_worker.log_event("mexdask-test", dask_worker.address)  # noqa: E731
 
 
 def until(condition, seconds=20):
@@ -272,12 +273,8 @@ def warnings_of(client):
         heard = set()
         client.subscribe_topic("mexdask-test", lambda event: heard.add(event[1]))
         everyone = set(client.scheduler_info()["workers"])
-        until(lambda: client.run(say_own_address) and heard == everyone)
+        until(lambda: client.run(say_address) and heard == everyone)
         client.unsubscribe_topic("mexdask-test")
-
-
-def say_own_address(dask_worker):
-    dask_worker.log_event("mexdask-test", dask_worker.address)
 
 
 def test_each_fallback_is_said_once(tmp_path):

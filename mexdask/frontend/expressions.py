@@ -26,7 +26,7 @@ from mexdask.dtypes import (
     weakened,
 )
 from mexdask.errors import NOWHERE, Diagnostic, Span
-from mexdask.frontend.parse import Parsed, operator_between, span_of
+from mexdask.frontend.parse import Constant, Parsed, operator_between, span_of
 from mexdask.ops import (
     BY_FUNCTION_NAME,
     CASTS,
@@ -102,11 +102,17 @@ class ExpressionLowering:
     sites: list[ir.Site]
     temporaries: int
     local_names: set[str]
+    constants: dict[str, Constant]
+    helpers: dict[str, Parsed]
     milestones: set[ast.expr]
 
     def read(self, name: str, span: Span) -> Value:
         """Return the value of a local."""
         raise AssertionError("the statements' half knows the locals")
+
+    def inline(self, helper: Parsed, values: list[Value], node: ast.Call) -> Value:
+        """Return the result of a helper function, whose body is lowered here."""
+        raise AssertionError("the statements' half lowers bodies")
 
     # Complaints, checks, temporaries.
 
@@ -282,7 +288,12 @@ class ExpressionLowering:
         """Lower a name: a local, else a constant."""
         if name in self.local_names:
             return self.read(name, span)
-        return self.literal(CONSTANTS[name], span)
+        if (constant := self.constants.get(name)) is None:
+            return self.literal(CONSTANTS[name], span)
+        if isinstance(constant.type, np.dtype):
+            return Value(ir.Const(constant.value, constant.type), constant.type)
+        assert not isinstance(constant.value, complex)
+        return self.literal(constant.value, span)
 
     def literal(self, literal: bool | int | float, span: Span) -> Value:
         """Lower a literal, which keeps its exact value until it meets a dtype."""
@@ -496,6 +507,8 @@ class ExpressionLowering:
         bare = isinstance(func, ast.Name)
         values = self.operands(nodes)
         span = span_of(node)
+        if bare and name in self.helpers:
+            return self.inline(self.helpers[name], values, node)
         if name in CASTS:
             return self.cast(CASTS[name] if bare or name != "bool" else BOOL, values[0], span)
         if name == "where":

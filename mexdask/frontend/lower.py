@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 
@@ -24,6 +24,7 @@ from mexdask.frontend.validate import assigned_names
 
 MAX_PASSES = 400
 WIDEN_AFTER = 12
+MAX_CALLS = 200
 
 
 class Missing(Enum):
@@ -93,8 +94,21 @@ def lower(
     return ir.Program((lowering.function(),))
 
 
+@dataclass
+class Inlined:
+    """A call of a helper whose body is being lowered: where its results go, and who called."""
+
+    label: str
+    result: Assumed
+    place: Span
+
+
 class Lowering(ExpressionLowering):
-    """The state of the walk over a kernel's statements."""
+    """The state of the walk over a kernel's statements.
+
+    While a helper's body is lowered in place of a call, ``parsed``, ``env``, ``local_names``,
+    ``loops`` and ``prefix`` are the helper's.
+    """
 
     def __init__(
         self, parsed: Parsed, types: Mapping[str, ParamType], result_dtype: np.dtype | None
@@ -103,8 +117,12 @@ class Lowering(ExpressionLowering):
         self.types = types
         self.result_dtype = result_dtype
         self.local_names = {*parsed.parameters, *assigned_names(parsed.body)}
-        self.milestones = milestones(parsed.body)
-        self.points: dict[tuple[str, int], Assumed] = {}
+        self.source = parsed.source
+        self.constants = parsed.constants
+        self.helpers = parsed.helpers
+        bodies = [s for function in (parsed, *parsed.helpers.values()) for s in function.body]
+        self.milestones = milestones(bodies)
+        self.points: dict[tuple[str, str, int], Assumed] = {}
         self.result = Assumed()
 
     def walk(self, *, widen: bool) -> None:
@@ -113,6 +131,9 @@ class Lowering(ExpressionLowering):
         self.complaints: list[Diagnostic] = []
         self.sites: list[ir.Site] = []
         self.temporaries = 0
+        self.prefix = ""
+        self.inlined: list[Inlined] = []
+        self.calls = 0
         self.loops: list[LoopFrame] = []
         self.changed = False
         self.widen = widen
@@ -120,7 +141,7 @@ class Lowering(ExpressionLowering):
         self.result.found = []
         self.env: Env | None = {name: t.type for name, t in self.types.items()}
         self.statements(self.parsed.body)
-        self.ending()
+        self.ending(self.result)
         self.settle(self.result, self.result.found)
 
     def function(self) -> ir.Function:
@@ -135,7 +156,7 @@ class Lowering(ExpressionLowering):
             name, params, results, tuple(self.out), tuple(self.sites), self.parsed.fp
         )
 
-    def ending(self) -> None:
+    def ending(self, result: Assumed) -> None:
         """Complain about paths that end without a result."""
         last = self.parsed.body[-1] if self.parsed.body else self.parsed.definition
         assert last is not None
@@ -146,9 +167,79 @@ class Lowering(ExpressionLowering):
                 head_of(last, self.parsed.lines),
                 "end the kernel with 'return ...'",
             )
-        elif not self.result.found and not self.complaints:
+        elif not result.found and not self.complaints:
             self.complain("missing-return", "the kernel never returns", self.endless,
                           "add a 'return', or a 'break' to the endless loop")  # fmt: skip
+
+    # Helper functions.
+
+    def inline(self, helper: Parsed, values: list[Value], node: ast.Call) -> Value:
+        """Lower a helper's body in place of a call; its locals are this call's own."""
+        assert helper.definition is not None
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            self.fail("too-large", f"helpers are called at more than {MAX_CALLS} places",
+                      span_of(node), "split the kernel")  # fmt: skip
+        label = f"L{self.calls}"
+        call = Inlined(label, self.point("result", node), span_of(node.func))
+        call.result.found = []
+        literals = [Value(self.literal(v, call.place).expr, type(v), v, call.place)
+                    for v in helper.defaults.values() if not isinstance(v, complex)]  # fmt: skip
+        defaults = dict(zip(helper.defaults, literals, strict=True))
+        given = dict(zip(helper.parameters, values, strict=False))
+        arguments = {name: given.get(name) or defaults[name] for name in helper.parameters}
+        saved = (self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out)
+        self.parsed, self.env, self.loops, self.out = helper, {}, [], []
+        self.local_names = {*helper.parameters, *assigned_names(helper.body)}
+        self.prefix = f"{helper.definition.name}#{self.calls}."
+        self.inlined.append(call)
+        try:
+            for name, value in arguments.items():
+                self.assign(name, value, call.place)
+            self.statements(helper.body)
+            self.ending(call.result)
+            body = self.out
+        finally:
+            self.inlined.pop()
+            self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out = saved
+        result = self.settle(call.result, call.result.found)
+        if result is None or isinstance(t := result["return"], Missing):
+            raise Abandon
+        self.splice(label, body)
+        return Value(self.result_variable(label, t), t)
+
+    def splice(self, label: str, body: list[ir.Stmt]) -> None:
+        """Emit an inlined body; it needs no block if only its end leaves it."""
+        leave = ir.Leave(label)
+        if body and body[-1] == leave and leave not in ir.walk(tuple(body[:-1])):
+            self.out += body[:-1]
+        else:
+            self.out.append(ir.Block(label, tuple(body)))
+
+    def result_variable(self, label: str, t: Type) -> ir.Var:
+        """Return the hidden local that takes an inlined call's result."""
+        return ir.Var(f"%{label}", held(t))
+
+    def var(self, name: str, dtype: np.dtype) -> ir.Var:
+        """Return the IR's variable for a local of the function in hand."""
+        return ir.Var(self.prefix + name, dtype)
+
+    def point(self, what: str, node: ast.AST) -> Assumed:
+        """Return what is assumed of a place in the function in hand, for the call in hand."""
+        return self.points.setdefault((what, self.prefix, id(node)), Assumed())
+
+    def complain(self, code: str, message: str, span: Span, hint: str = "") -> None:
+        """Note a complaint; one inside a helper names the call that led there."""
+        if self.inlined:
+            places = [self.source.place(call.place) for call in reversed(self.inlined)]
+            message = f"{message} (called at {', from '.join(places)})"
+        super().complain(code, message, span, hint)
+
+    def check(self, failed: ir.Expr, reason: str, span: Span) -> None:
+        """Emit a test that fails at run time; its site knows the calls around it."""
+        super().check(failed, reason, span)
+        calls = tuple(call.place for call in reversed(self.inlined))
+        self.sites[-1] = replace(self.sites[-1], calls=calls)
 
     # Joining types where paths meet.
 
@@ -170,8 +261,8 @@ class Lowering(ExpressionLowering):
                 continue
             if kind(now) == "c" and kind(t) != "c":
                 continue  # what was assumed is about to be widened
-            value = self.coerced(Value(ir.Var(name, held(now)), now), held(t), NOWHERE)
-            self.out.append(ir.Assign(ir.Var(name, held(t)), value))
+            value = self.coerced(Value(self.var(name, held(now)), now), held(t), NOWHERE)
+            self.out.append(ir.Assign(self.var(name, held(t)), value))
 
     # Statements.
 
@@ -231,7 +322,7 @@ class Lowering(ExpressionLowering):
         """Assign a value to a local, whose dtype becomes the value's."""
         assert self.env is not None
         expr = self.materialised(value, span)
-        self.out.append(ir.Assign(ir.Var(name, expr.dtype), expr))
+        self.out.append(ir.Assign(self.var(name, expr.dtype), expr))
         self.env[name] = value.type
 
     def assignment(self, targets: list[ast.expr], node: ast.expr) -> None:
@@ -248,11 +339,27 @@ class Lowering(ExpressionLowering):
                 self.assign(name.id, value, span_of(node))
 
     def give_back(self, value: Value, node: ast.expr) -> None:
-        """Lower a ``return``."""
+        """Lower a ``return``, of the kernel or of a helper."""
+        if self.inlined:
+            self.give_back_to_caller(value, node)
+            return
         self.result.found.append({"return": value.type})
         dtype = self.returned_dtype()
         expr = self.coerced(value, dtype, span_of(node), cast=self.result_dtype is not None)
         self.out.append(ir.Return((expr,)))
+        self.env = None
+
+    def give_back_to_caller(self, value: Value, node: ast.expr) -> None:
+        """Lower a helper's ``return``: set the call's result, leave the inlined body."""
+        call = self.inlined[-1]
+        call.result.found.append({"return": value.type})
+        known = call.result.types or {"return": value.type}
+        t = known["return"]
+        assert not isinstance(t, Missing)
+        variable = self.result_variable(call.label, t)
+        if held(value.type).kind != "c" or held(t).kind == "c":
+            self.out.append(ir.Assign(variable, self.coerced(value, held(t), span_of(node))))
+        self.out.append(ir.Leave(call.label))
         self.env = None
 
     def returned_dtype(self) -> np.dtype:
@@ -298,8 +405,8 @@ class Lowering(ExpressionLowering):
     def enter(self, node: ast.stmt) -> LoopFrame:
         """Start a loop: bring locals to the types that its head has by what is known so far."""
         assert self.env is not None
-        back = self.points.setdefault(("back", id(node)), Assumed())
-        leaving = self.points.setdefault(("exit", id(node)), Assumed())
+        back = self.point("back", node)
+        leaving = self.point("exit", node)
         back.found, leaving.found = [], []
         entry = self.env
         # What is broken at the end of the body is broken there by a statement that must be looked
@@ -355,7 +462,7 @@ class Lowering(ExpressionLowering):
             number = self.apply("*", step, number)
         if start != ir.Const(0, INT64):
             number = self.apply("+", start, number)
-        variable = ir.Var(node.target.id, INT64)
+        variable = self.var(node.target.id, INT64)
         env = {**frame.head, node.target.id: int}
         body = self.loop_body(frame, [ir.Assign(variable, number)], node.body, env)
         self.out.append(ir.For(counter, trips, body))
@@ -432,7 +539,7 @@ class Lowering(ExpressionLowering):
                 self.fail("maybe-unassigned", f"{name!r} may be unassigned here", span,
                           f"assign {name!r} before the if or the loop that sets it")  # fmt: skip
         assert not isinstance(state, Missing | None)
-        return Value(ir.Var(name, held(state)), state)
+        return Value(self.var(name, held(state)), state)
 
 
 def keyword(node: ast.stmt) -> Span:

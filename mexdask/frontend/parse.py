@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from mexdask.dtypes import BOOL, Type, held
 from mexdask.errors import Diagnostic, KernelSyntaxError, SourceText, Span
 from mexdask.frontend.hints import PLAIN_PYTHON, SYNTAX_HINTS
 from mexdask.frontend.source import PRAGMA
 from mexdask.ir import Number
-from mexdask.ops import CONSTANTS, FUNCTION_NAMES
+from mexdask.ops import CASTS, CONSTANTS, FUNCTION_NAMES
 from mexdask.stack import roomy
 
 MAX_SOURCE_BYTES = 64 * 1024
@@ -26,9 +30,21 @@ OPERATOR = re.compile(rb"is\s+not\b|not\s+in\b|[^\s()\\]+")
 LONG_INTEGER = re.compile(r"\d[\d_]{4300,}")
 
 
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number that stands beside the functions of a source, with its type."""
+
+    value: Number
+    type: Type
+
+
 @dataclass(frozen=True)
 class Parsed:
-    """A kernel as Python's parser sees it, not yet known to be in the language."""
+    """A kernel as Python's parser sees it, not yet known to be in the language.
+
+    ``helpers`` are the functions that stand before it, ``constants`` the numbers; a helper has none
+    of its own.
+    """
 
     source: SourceText
     parameters: tuple[str, ...]
@@ -38,6 +54,8 @@ class Parsed:
     fp: str = "strict"
     compiler: str = ""
     definition: ast.FunctionDef | None = field(default=None, repr=False)
+    helpers: dict[str, Parsed] = field(default_factory=dict)
+    constants: dict[str, Constant] = field(default_factory=dict)
 
     @functools.cached_property
     def lines(self) -> list[bytes]:
@@ -111,12 +129,66 @@ def parse(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
     match tree.body:
         case [ast.Expr(value)]:
             return parse_expression(source, value, given, fp, compiler)
-        case [ast.FunctionDef() as definition]:
-            return parse_definition(source, definition, fp, compiler)
         case []:
             raise refuse(source, "empty-source", "the kernel's source holds only comments", start,
                          "write a def, or an expression such as 'a + b'")  # fmt: skip
+        case [*_, ast.FunctionDef()]:
+            return parse_functions(source, tree.body, fp, compiler)
     raise KernelSyntaxError(source, tuple(misplaced(source, tree.body)))
+
+
+def parse_functions(
+    source: SourceText, body: list[ast.stmt], fp: str, compiler: str
+) -> Parsed:
+    """Parse constants, helper functions and the kernel, which is the last."""
+    constants: dict[str, Constant] = {}
+    helpers: dict[str, Parsed] = {}
+    complaints: list[Diagnostic] = []
+    *before, last = body
+    assert isinstance(last, ast.FunctionDef)
+    for node in before:
+        match node:
+            case ast.Assign([ast.Name(name)], value) if constant := constant_of(value):
+                taken, constants[name] = name in constants, constant
+            case ast.FunctionDef(name):
+                taken = name in helpers
+                try:
+                    helpers[name] = parse_definition(source, node, fp, compiler)
+                except KernelSyntaxError as error:
+                    complaints += error.diagnostics
+            case _:
+                complaints += misplaced(source, [node, last])
+                continue
+        if taken or name == last.name or (name in constants and name in helpers):
+            lines = source.text.encode(errors="replace").split(b"\n")
+            complaints.append(Diagnostic("repeated-name", f"{name!r} is defined twice",
+                                         head_of(node, lines), "give each its own name"))  # fmt: skip
+    if complaints:
+        raise KernelSyntaxError(source, tuple(complaints))
+    kernel = parse_definition(source, last, fp, compiler)
+    return replace(kernel, helpers=helpers, constants=constants)
+
+
+def constant_of(node: ast.expr) -> Constant | None:
+    """Return the constant that an expression spells: a literal number, inf or nan, or a cast of one."""
+    match node:
+        case ast.Call(ast.Attribute(ast.Name("np" | "numpy"), name), [argument], []):
+            dtype = BOOL if name == "bool" else CASTS.get(name)
+            inner = constant_of(argument)
+            if inner is None or dtype is None:
+                return None
+            with np.errstate(all="ignore"):
+                try:
+                    value = np.asarray(inner.value).astype(held(dtype))[()].item()
+                except (OverflowError, TypeError):
+                    return None
+            return Constant(value, dtype)
+        case ast.Name("inf" | "nan" | "pi" | "e" as name):
+            return Constant(CONSTANTS[name], float)
+        case ast.UnaryOp(ast.USub(), ast.Name("inf")):
+            return Constant(-math.inf, float)
+    value = literal_number(node)
+    return None if value is None else Constant(value, type(value))
 
 
 def misplaced(source: SourceText, body: list[ast.stmt]) -> Iterator[Diagnostic]:
@@ -127,21 +199,13 @@ def misplaced(source: SourceText, body: list[ast.stmt]) -> Iterator[Diagnostic]:
         span, hint = head_of(node, lines), "write 'def name(...):' with a return"
         match node:
             case ast.FunctionDef():
-                if node is not functions[-1]:
-                    yield Diagnostic(
-                        "several-functions",
-                        "more than one function in a kernel's source",
-                        span,
-                        "helper functions are not supported yet: write their "
-                        "statements into the kernel",
-                    )
                 continue
             case ast.Import() | ast.ImportFrom():
                 hint = "leave it out: np., numpy. and math. functions need no import here"
             case ast.AsyncFunctionDef():
                 hint = "leave out 'async'"
             case ast.Assign() if functions:
-                hint = "make the name a parameter, or assign it inside the function"
+                hint = "beside functions stand only numbers: NAME = 1.5, or NAME = np.float32(1.5)"
             case ast.Assign() | ast.Return() if len(body) == 1:
                 hint = "an expression stands alone: leave out what is in front of it"
             case ast.Expr() if node is body[0] and not functions:

@@ -7,7 +7,7 @@ import ast
 import operator
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -36,8 +36,10 @@ def scalar_function(parsed: Parsed) -> Callable[..., Any]:
     names = namespace()
     tree = ast.parse(parsed.source.text)
     match tree.body:
-        case [ast.FunctionDef() as definition]:
-            definition.decorator_list.clear()
+        case [*_, ast.FunctionDef()]:
+            for node in tree.body:
+                if isinstance(node, ast.FunctionDef):
+                    node.decorator_list.clear()
         case [ast.Expr(value)]:
             # A parameter may be called like a function that the expression calls.
             names |= {called(name): meant for name, meant in names.items()}
@@ -51,6 +53,9 @@ def scalar_function(parsed: Parsed) -> Callable[..., Any]:
     # Annotations may name anything, so they are not evaluated.
     flags = __future__.annotations.compiler_flag
     code = compile(tree, f"<{parsed.source.name}>", "exec", flags, dont_inherit=True)
+    if parsed.helpers or parsed.constants:
+        exec(code, names)
+        return cast("Callable[..., Any]", names[parsed.source.name])
     # A namespace of its own: the function may be called like one that it calls.
     made: dict[str, Callable[..., Any]] = {}
     exec(code, names, made)

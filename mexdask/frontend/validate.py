@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from mexdask.errors import Diagnostic, KernelSyntaxError, Span
 from mexdask.frontend.hints import CALL_HINTS, NAME_HINTS, OPERATOR_REJECTED, REJECTED, near
-from mexdask.frontend.parse import MODULES, Parsed, head_of, operator_between, span_of
+from mexdask.frontend.parse import MODULES, Constant, Parsed, head_of, operator_between, span_of
 from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS, FUNCTION_NAMES
 
 MAX_LOCALS = 256
@@ -21,18 +22,64 @@ INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
 
 def validate(parsed: Parsed) -> None:
     """Raise ``KernelSyntaxError`` with every complaint if the kernel is outside the language."""
-    checker = Checker(parsed)
-    checker.run()
-    if checker.complaints:
-        ordered = sorted(checker.complaints, key=lambda d: (d.span.line, d.span.col))
+    own = {parsed.definition.name: parsed} if parsed.definition else {}
+    known = Known(parsed.constants, {**parsed.helpers, **own})
+    complaints = [*recursion(known.functions)]
+    for function in (*parsed.helpers.values(), parsed):
+        checker = Checker(function, known)
+        checker.run()
+        complaints += checker.complaints
+    if complaints:
+        ordered = sorted(complaints, key=lambda d: (d.span.line, d.span.col))
         raise KernelSyntaxError(parsed.source, tuple(dict.fromkeys(ordered)))
 
 
-class Checker:
-    """One walk over a kernel's body; each method handles one group of nodes."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names that stand beside the functions of a source."""
 
-    def __init__(self, parsed: Parsed):
+    constants: dict[str, Constant]
+    functions: dict[str, Parsed]
+
+
+def recursion(functions: dict[str, Parsed]) -> Iterator[Diagnostic]:
+    """Yield a complaint for each call by which a function comes to call itself."""
+    calls = {name: dict(called_functions(parsed, functions)) for name, parsed in functions.items()}
+    for name, called in calls.items():
+        for other, span in called.items():
+            if name in reachable(other, calls):
+                how = "calls itself" if other == name else f"calls itself through {other!r}"
+                yield Diagnostic("recursion", f"{name!r} {how}", span, "write a loop")
+
+
+def called_functions(
+    parsed: Parsed, functions: dict[str, Parsed]
+) -> Iterator[tuple[str, Span]]:
+    """Yield the functions of the source that a function calls, and where."""
+    local = {*parsed.parameters, *assigned_names(parsed.body)}
+    for statement in parsed.body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Call(ast.Name(name)) if name in functions and name not in local:
+                    yield name, span_of(node.func)
+
+
+def reachable(name: str, calls: dict[str, dict[str, Span]]) -> set[str]:
+    """Return a function and all that it calls, directly or not."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        if (at := waiting.pop()) not in found:
+            found.add(at)
+            waiting += calls.get(at, {})
+    return found
+
+
+class Checker:
+    """One walk over a function's body; each method handles one group of nodes."""
+
+    def __init__(self, parsed: Parsed, known: Known):
         self.parsed = parsed
+        self.known = known
         self.complaints: list[Diagnostic] = []
         self.variables = {*parsed.parameters, *assigned_names(parsed.body)}
         self.loops = 0
@@ -284,16 +331,16 @@ class Checker:
             return
         if self.parsed.is_expression and INDEX_SYMBOL.fullmatch(name):
             self.variables.discard(name)
-        if name in self.variables or name in CONSTANTS:
+        if name in self.variables or name in CONSTANTS or name in self.known.constants:
             return
         if INDEX_SYMBOL.fullmatch(name):
             self.complain("index-symbol", f"the index symbol {name!r} is not supported yet", node,
                           "pass an array of indices, such as da.arange(n)")  # fmt: skip
-        elif name in FUNCTION_NAMES or name in REDUCTIONS:
+        elif name in FUNCTION_NAMES or name in REDUCTIONS or name in self.known.functions:
             self.complain("function-as-value", f"function {name!r} is used as a value", node,
                           f"call it: {name}(...)")  # fmt: skip
         else:
-            known = [*self.variables, *CONSTANTS, "True", "False"]
+            known = [*self.variables, *self.known.constants, *CONSTANTS, "True", "False"]
             hint = NAME_HINTS.get(name) or near(name, known, "make it a parameter of the kernel")
             self.complain("unknown-name", f"unknown name {name!r}", node, hint)
 
@@ -323,7 +370,8 @@ class Checker:
 
     def is_module(self, name: str) -> bool:
         """Tell whether a name stands for NumPy or math here."""
-        return name in MODULES and (self.parsed.is_expression or name not in self.variables)
+        taken = name in self.variables or name in self.known.constants
+        return name in MODULES and (self.parsed.is_expression or not taken)
 
     def call(self, node: ast.Call) -> None:
         """Check a call: a known function, the right number of plain arguments."""
@@ -356,10 +404,23 @@ class Checker:
             self.complain("not-a-function", f"{name!r} is a number here, not a function", node.func,
                           f"rename the variable {name!r}" if name in FUNCTION_NAMES
                           else "write '*' for a product")  # fmt: skip
-        elif self.parsed.definition is not None and name == self.parsed.definition.name:
-            self.complain("recursion", f"{name!r} calls itself", node.func, "write a loop")
+        elif name in self.known.functions:
+            self.called_helper(node, self.known.functions[name])
+        elif name in self.known.constants:
+            self.complain("not-a-function", f"{name!r} is a number here, not a function", node.func,
+                          "write '*' for a product")  # fmt: skip
         else:
             self.called(node, name, name)
+
+    def called_helper(self, node: ast.Call, helper: Parsed) -> None:
+        """Check a call of a function of the source itself."""
+        assert helper.definition is not None
+        name, most = helper.definition.name, len(helper.parameters)
+        least = most - len(helper.defaults)
+        if not least <= len(node.args) <= most and not node.keywords:
+            takes = f"{most} argument{'s' if most != 1 else ''}"
+            takes = takes if least == most else f"{least} to {takes}"
+            self.wrong_arity(name, takes, node, most, f"write {name}({', '.join(helper.parameters)})")
 
     def called_attribute(self, func: ast.Attribute) -> None:
         """Complain about a call by a dotted name: of another module, or a method."""
@@ -402,7 +463,7 @@ class Checker:
             )
         elif name not in FUNCTION_NAMES:
             hint = CALL_HINTS.get(name) or near(
-                name, FUNCTION_NAMES, "write its statements into the kernel"
+                name, [*FUNCTION_NAMES, *self.known.functions], "define it above the kernel"
             )
             self.complain("unknown-function", f"unknown function '{spelt}'", node.func, hint)
         elif not self.arity_fits(name, count) and not node.keywords:

@@ -22,7 +22,7 @@ from mexdask.errors import FallbackWarning, JITUnavailableError
 from mexdask.irtext import function_text
 from mexdask.runtime import stats
 from mexdask.runtime.build import build
-from mexdask.runtime.failure import Failure
+from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel
 from mexdask.runtime.memory import KERNELS, Outcome
@@ -70,6 +70,11 @@ class Decision:
 
 JIT_OFF = Decision(Route.INTERPRETER, "jit-off", 'jit="off" asks for the interpreter')
 DISABLED = Decision(Route.INTERPRETER, "disabled", "ME_DSL_JIT=0 is set in this process")
+NO_PLATFORM = Decision(
+    Route.INTERPRETER,
+    FailureClass.UNSUPPORTED_PLATFORM.value,
+    f"native code runs on Linux and macOS, not on {os.name!r}",
+)
 FOUND = {
     outcome: Decision(Route.NATIVE, outcome, reason)
     for outcome, reason in (
@@ -180,6 +185,8 @@ def prevented(
         return JIT_OFF
     if not is_enabled():
         return DISABLED
+    if os.name != "posix":
+        return NO_PLATFORM
     if unit.foreign is not None:
         reason = f"the kernel computes in {unit.foreign.name}, which native code does not have"
         return Decision(Route.INTERPRETER, "complex-dtype", reason)

@@ -6,9 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from front_kit import complaints, under_carets
+from front_kit import complaints, lowered, under_carets
 
 import mexdask
+from mexdask.backend.cscalar import scalar_c
 from mexdask.errors import KernelSyntaxError
 from mexdask.frontend.parse import MAX_DEPTH, MAX_NODES, MAX_SOURCE_BYTES
 from mexdask.frontend.validate import MAX_LOCALS, MAX_LOOPS
@@ -56,6 +57,16 @@ def test_deepest_kernels_run(name):
     function = mexdask.kernel(nested(name, LEVELS))
     expected = [function.py_func(x) for x in X] if name != "square" else [0.0, 1.0, np.inf]
     np.testing.assert_allclose(function(X, jit="off"), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_c_stays_within_the_brackets_that_compilers_take(name):
+    function = lowered(nested(name, LEVELS), "float64[]").function
+    depth = deepest = 0
+    for character in scalar_c(function, "k", "0"):
+        depth += (character in "({[") - (character in ")}]")
+        deepest = max(deepest, depth)
+    assert deepest < 256, "clang's limit"
 
 
 @pytest.mark.compiler

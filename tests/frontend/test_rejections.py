@@ -430,8 +430,11 @@ class Methods:
 
 stranger, moved = {}, {}
 exec("def no_source(x): return x", stranger)
-# Its file exists, but holds something else at that line.
-exec(compile("def doubled(x): return x", __file__, "exec"), moved)
+# Their file exists, but holds something else at that line.
+exec(compile("def at_another(x): return x", __file__, "exec"), moved)
+above = "\n" * (doubled.__code__.co_firstlineno - 1)
+exec(compile(f"{above}def of_another_name(y): return y", __file__, "exec"), moved)
+exec(compile(f"{above}def doubled(z): return z", __file__, "exec"), moved)
 
 
 @pytest.mark.parametrize(
@@ -447,7 +450,9 @@ exec(compile("def doubled(x): return x", __file__, "exec"), moved)
         (Methods, "Methods"),
         (wrapper, "__wrapped__"),
         (stranger["no_source"], "cannot be read"),
-        (moved["doubled"], "does not hold the source"),
+        (moved["at_another"], "does not hold the source of at_another()"),
+        (moved["of_another_name"], "does not hold the source of of_another_name()"),
+        (moved["doubled"], "does not hold the source of doubled()"),
         (np.arange(3), "the kernel comes first"),
         (b"x + 1", "decode"),
         (None, "None"),
@@ -497,14 +502,10 @@ def test_one_statement_may_have_several_type_errors():
 
 
 def test_a_mistake_in_a_loop_is_told_once_and_its_effects_are_not():
-    source = body(
-        "y = 0.0",
-        "while y < 3:",
-        "    y = x - x",
-        "    y += 1",
-        "return y * 2",
-    )
-    assert [under_carets(d, source) for d in complaints(source, "bool[]")] == ["-"]
+    for line in ("y = ~y", "y = x - (y > 1)", "y <<= 1"):
+        source = body("y = 0.5", "while y < 3:", f"    {line}", "    y += 1", "return y * 2")
+        (found,) = complaints(source, "bool[]")
+        assert (found.code, found.span.line) == ("dtype-mismatch", 4)
 
 
 def test_free_names_and_the_text_are_checked_together():

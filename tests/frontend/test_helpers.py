@@ -1,0 +1,223 @@
+"""Functions that a kernel calls and numbers that it takes from outside travel with it."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import subprocess
+import sys
+
+import dask.array as da
+import numpy as np
+import pytest
+
+import mexdask
+
+G = 9.81
+FACTOR = np.float32(2.5)
+ENDLESS = math.inf
+TABLE = [1.0, 2.0]
+
+
+def scaled(t):
+    return t * G / FACTOR
+
+
+@mexdask.kernel
+def halvings(x, tolerance=1e-3):
+    n = 0
+    while x > tolerance:
+        x = x / 2
+        n += 1
+    return n
+
+
+def early(x, y):
+    for i in range(5):
+        if x > i:
+            for j in range(3):
+                if y * j > x:
+                    return x - j
+                if y < -1:
+                    break
+            x -= 0.25
+        if x < -2:
+            return -x
+    return x * y
+
+
+def through_others(x):
+    return scaled(early(x, 1.5)) + early(early(x, -2), x)
+
+
+def closed_over(c):
+    @mexdask.kernel
+    def kernel(x, y):
+        if x > ENDLESS:
+            return 0.0
+        return through_others(x) + halvings(y) * c
+
+    return kernel
+
+
+X = np.linspace(-4, 4, 257)
+Y = np.linspace(3, 0, 257)
+
+
+@pytest.mark.parametrize("jit", ["off", pytest.param("require", marks=pytest.mark.compiler)])
+@pytest.mark.parametrize("simd", ["auto", "off"])
+def test_helpers_and_constants_mean_what_they_mean_in_python(jit: str, simd: str):
+    import dask
+
+    kernel = closed_over(3)
+    want = np.array([float(kernel.py_func(x, y)) for x, y in zip(X, Y, strict=True)])
+    with dask.config.set({"mexdask.simd": simd}):
+        np.testing.assert_array_equal(kernel(X, Y, jit=jit), want)
+        lazy = kernel(da.from_array(X, chunks=50), Y, jit=jit)
+    np.testing.assert_array_equal(lazy.compute(), want)
+
+
+TEXT = """
+# me:fp=strict
+LIMIT = np.int16(7)
+SCALE = -2.5e-1
+BIG = 0x9E3779B97F4A7C15
+NOTHING = nan
+
+def clamp(v, top=1.0):
+    if v > top:
+        return top
+    return v
+
+def both(a, b):
+    return clamp(a, b) * SCALE + clamp(b)
+
+def kernel(a, n):
+    total = 0.0
+    for i in range(3):
+        if both(a, i) > -1 or clamp(a) < NOTHING:
+            total += both(a, i) if a < 1 else n % LIMIT
+    return total + (BIG % np.uint64(97)) * 0
+"""
+
+
+@pytest.mark.parametrize("jit", ["off", pytest.param("require", marks=pytest.mark.compiler)])
+def test_several_functions_in_one_text(jit: str):
+    kernel = mexdask.kernel(TEXT)
+    n = np.arange(257, dtype=np.int16)
+    want = [kernel.py_func(x, m) for x, m in zip(X, n, strict=True)]
+    np.testing.assert_array_equal(kernel(X, n, jit=jit), np.array(want, dtype=float))
+
+
+@pytest.mark.parametrize(
+    ("source", "dtypes", "result"),
+    [
+        ("C = 2\ndef k(x):\n    return x * C", "f4", "f4"),
+        ("C = np.float64(2)\ndef k(x):\n    return x * C", "f4", "f8"),
+        ("C = np.bool(True)\ndef k(x):\n    return x + C", "i2", "i2"),
+        ("def h(a):\n    return a\ndef k(x):\n    return h(2) * x", "f4", "f4"),
+        ("def h(a):\n    if a > 1:\n        return 1\n    return a\ndef k(x):\n    return h(x)", "u1", "u1"),
+        ("def h(a, b=3):\n    return a + b\ndef k(x):\n    return h(x) + h(x, 1.5)", "i4", "f8"),
+    ],
+)  # fmt: skip
+def test_weak_and_strong_pass_through(source: str, dtypes: str, result: str):
+    assert mexdask.apply(source, np.ones(3, dtypes)).dtype == np.dtype(result)
+
+
+def test_the_text_holds_all_and_travels():
+    kernel = closed_over(3)
+    for piece in ("G = 9.81", "FACTOR = np.float32(2.5)", "c = 3", "def scaled", "def halvings"):
+        assert piece in kernel.source
+    assert pickle.loads(pickle.dumps(kernel)) == kernel
+    assert closed_over(4) != kernel
+    assert closed_over(3) == kernel
+    lazy = {c: closed_over(c)(da.ones(3), 1.0).name for c in (3, 4)}
+    assert lazy[3] != lazy[4]
+    script = (
+        "import pickle, sys, numpy as np\n"
+        "k = pickle.loads(sys.stdin.buffer.read())\n"
+        "print(k(np.array([2.0]), np.array([1.0]), jit='off')[0])\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, input=pickle.dumps(kernel), capture_output=True, check=True)
+    want = kernel(np.array([2.0]), np.array([1.0]), jit="off")[0]
+    assert float(done.stdout) == want
+
+
+def negated(x):
+    return -(x > 1)
+
+
+def of_a_list(x):
+    return x + TABLE
+
+
+def same_name_other_value():
+    G = 1.5  # noqa: N806
+
+    @mexdask.kernel
+    def k(x):
+        return scaled(x) + G
+
+    return k
+
+
+def another_name():
+    other = scaled
+
+    def k(x):
+        return other(x)
+
+    return mexdask.kernel(k)
+
+
+def calls_a_list_reader(x):
+    return of_a_list(x)
+
+
+def calls_negated(x):
+    return negated(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "word"),
+    [
+        (same_name_other_value, "name-clash", "'G' means something else"),
+        (another_name, "foreign-name", "call it scaled"),
+        (lambda: mexdask.kernel(calls_a_list_reader), "foreign-name", "'TABLE' is a list"),
+        (lambda: mexdask.apply(calls_negated, X), "dtype-mismatch", "called at"),
+        (lambda: mexdask.kernel("def f(x):\n    return g(x)\ndef g(x):\n    return f(x)"), "recursion", "'f' calls itself through 'g'"),
+        (lambda: mexdask.kernel("def f(x):\n    return 1\ndef k(x):\n    return f(x, 2)"), "wrong-arity", "f() takes 1 argument, not 2"),
+        (lambda: mexdask.kernel("def f(x):\n    return y\ndef k(x):\n    return f(x)"), "unknown-name", "'y'"),
+        (lambda: mexdask.kernel("A = [1]\ndef k(x):\n    return A"), "not-a-kernel", "beside functions stand only numbers"),
+        (lambda: mexdask.kernel("A = 1\nA = 2\ndef k(x):\n    return A"), "repeated-name", "'A' is defined twice"),
+        (lambda: mexdask.apply("def f(x):\n    while x > 0:\n        x -= 1\ndef k(x):\n    return f(x)", X), "missing-return", "called at k:5:12"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(make, code: str, word: str):
+    with pytest.raises(mexdask.KernelError) as caught:
+        make()
+    assert code in {d.code for d in caught.value.diagnostics}
+    assert word in str(caught.value)
+
+
+def test_an_error_in_a_helper_points_at_its_line_in_its_file():
+    with pytest.raises(mexdask.KernelTypeError) as caught:
+        mexdask.apply(calls_negated, X)
+    line = negated.__code__.co_firstlineno + 1
+    called = calls_negated.__code__.co_firstlineno + 1
+    assert f"{__file__}:{line}:12: dtype-mismatch" in str(caught.value)
+    assert f"(called at {__file__}:{called}:12)" in str(caught.value)
+
+
+@pytest.mark.parametrize("jit", ["off", pytest.param("require", marks=pytest.mark.compiler)])
+def test_a_run_time_error_in_a_helper_names_the_call(jit: str):
+    source = (
+        "def f(n, s):\n    t = 0\n    for i in range(0, n, s):\n        t += i\n    return t\n"
+        "def k(n):\n    return f(n, n - 3)"
+    )
+    with pytest.raises(mexdask.KernelRuntimeError) as caught:
+        mexdask.apply(source, np.arange(1, 6), jit=jit)
+    assert caught.value.index == (2,)
+    assert "k:3:26: zero-step" in str(caught.value)
+    assert "called at k:7:12\n" in str(caught.value)
