@@ -220,5 +220,7 @@ def runtime_error(
         for p, a in zip(kernel.function.params, arguments, strict=True)
     )
     whole = None if place is None else shifted(index, place.offset)
-    where = f"index {index} of a block whose place is unknown" if whole is None else f"index {whole}"
+    where = (
+        f"index {index} of a block whose place is unknown" if whole is None else f"index {whole}"
+    )
     return KernelRuntimeError(f"{text}\nat {where}, with {values}", whole)

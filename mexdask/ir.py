@@ -274,7 +274,7 @@ def computed_dtypes(function: Function) -> tuple[np.dtype, ...]:
     return tuple(found)
 
 
-# The masked form, made by ``backend.predicate`` from the structured one: control flow as lane masks.
+# The masked form, which ``backend.predicate`` makes: control flow as lane masks.
 
 
 @dataclass(frozen=True, slots=True)

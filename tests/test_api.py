@@ -14,9 +14,7 @@ import warnings
 import dask
 import dask.array as da
 import numpy as np
-import pandas as pd
 import pytest
-import xarray as xr
 
 import mexdask
 from mexdask import ArgumentError, FallbackWarning, KernelRuntimeError, KernelSyntaxError
@@ -141,6 +139,23 @@ class Frame:
 Frame.__module__ = "dask.dataframe.dask_expr"
 
 
+def labelled_values():
+    """Values of libraries that may not be installed."""
+    try:
+        import pandas as pd
+        import xarray as xr
+    except ImportError:
+        return []
+    return [
+        (pd.Series([1]), "pandas.Series: pass x.to_numpy()"),
+        (pd.DataFrame({"a": [1]}), "pandas.DataFrame: pass x.to_numpy()"),
+        (pd.array([1, None]), "pass x.to_numpy()"),
+        (pd.Timestamp(0), "pass a number"),
+        (xr.DataArray([1.0]), "xarray.DataArray: pass the .data"),
+        (xr.Dataset({"a": 1}), "xarray.Dataset: pass the .data"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -172,12 +187,7 @@ Frame.__module__ = "dask.dataframe.dask_expr"
         (np.zeros(2, "i4,f4"), "x['field']"),
         (np.longdouble(1), "dtype float128" if np.longdouble(1).itemsize == 16 else ""),
         (np.ma.array([1, 2], mask=[0, 1]), "a masked array; pass x.filled(np.nan)"),
-        (pd.Series([1]), "pandas.Series: pass x.to_numpy()"),
-        (pd.DataFrame({"a": [1]}), "pandas.DataFrame: pass x.to_numpy()"),
-        (pd.array([1, None]), "pass x.to_numpy()"),
-        (pd.Timestamp(0), "pass a number"),
-        (xr.DataArray([1.0]), "xarray.DataArray: pass the .data"),
-        (xr.Dataset({"a": 1}), "xarray.Dataset: pass the .data"),
+        *labelled_values(),
         (Frame(), "df['column'].to_dask_array(lengths=True)"),
         (dask.delayed(3), "da.from_delayed"),
         (da.from_array(np.ma.array([1, 2])), "numpy.MaskedArray"),

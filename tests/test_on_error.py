@@ -42,7 +42,11 @@ def test_nan_where_asked_for(jit: str, simd: str):
     with dask.config.set({"mexdask.simd": simd}):
         got = mexdask.apply(HALLEY, X, N, jit=jit, on_error="nan")
         lazy = mexdask.apply(
-            HALLEY, da.from_array(X, chunks=33), da.from_array(N, chunks=33), jit=jit, on_error="nan"
+            HALLEY,
+            da.from_array(X, chunks=33),
+            da.from_array(N, chunks=33),
+            jit=jit,
+            on_error="nan",
         )
         with dask.config.set({"mexdask.on-error": "nan"}):
             configured = mexdask.apply(HALLEY, X, N, jit=jit)

@@ -50,7 +50,9 @@ def element(function: ir.Function) -> str:
     results = [f"{c_type(d)} *r{n}" for n, d in enumerate(function.results)]
     given = {p.var for p in function.params}
     declared = [
-        f"{INDENT}{c_type(v.dtype)} {name} = 0; (void){name};" for v, name in names.items() if v not in given
+        f"{INDENT}{c_type(v.dtype)} {name} = 0; (void){name};"
+        for v, name in names.items()
+        if v not in given
     ]
     unused = [f"{INDENT}(void){names[p.var]};" for p in function.params]
     lines = [
@@ -136,10 +138,18 @@ def operands(function: ir.Function) -> tuple[list[str], list[str]]:
 
 
 def line(function: ir.Function) -> str:
-    """Return the C function that runs over one dimension, with a loop for unit strides of its own."""
+    """Return the C function that runs over one dimension; unit strides have a loop of their own."""
     arrays, scalars = operands(function)
     inputs = len(arrays) - len(function.results)
-    params = ["i64 n", "i64 at", "i64 limit", "i64 tolerant", "i64 *error", "char *const *p", "const i64 *s"]
+    params = [
+        "i64 n",
+        "i64 at",
+        "i64 limit",
+        "i64 tolerant",
+        "i64 *error",
+        "char *const *p",
+        "const i64 *s",
+    ]
     params += [f"{t} q{k}" for k, t in enumerate(scalars)]
     unit = " && ".join(f"s[{k}] == (i64)sizeof({t})" for k, t in enumerate(arrays))
     pointers = [
@@ -148,7 +158,10 @@ def line(function: ir.Function) -> str:
     ]
     steps = [f"{INDENT * 2}const char *restrict a{k} = p[{k}];" for k in range(inputs)]
     steps += [f"{INDENT * 2}char *restrict a{k} = p[{k}];" for k in range(inputs, len(arrays))]
-    strided = [f"(*({'const ' if k < inputs else ''}{t} *)(a{k} + k * s[{k}]))" for k, t in enumerate(arrays)]
+    strided = [
+        f"(*({'const ' if k < inputs else ''}{t} *)(a{k} + k * s[{k}]))"
+        for k, t in enumerate(arrays)
+    ]
     lines = [
         f"static int line({', '.join(params)})",
         "{",
@@ -209,7 +222,8 @@ __attribute__((visibility("default"))) int {symbol}(const me_call *c)
     enum {{ ARRAYS = {arrays} }};
     const i64 ndim = c->ndim;
     const i64 *shape = c->words, *operand = shape + 3 * ndim;
-    i64 dim[{ndim_max} + 1] = {{1}}, step[{ndim_max} + 1][ARRAYS] = {{{{0}}}}, count[{ndim_max} + 1] = {{0}};
+    enum {{ DIMS = {ndim_max} + 1 }};
+    i64 dim[DIMS] = {{1}}, step[DIMS][ARRAYS] = {{{{0}}}}, count[DIMS] = {{0}};
     char *p[ARRAYS];
     int last = 0;
     for (int a = 0; a < ARRAYS; ++a) p[a] = (char *)operand[a * (ndim + 1)];
@@ -244,7 +258,7 @@ __attribute__((visibility("default"))) int {symbol}(const me_call *c)
 def entry(function: ir.Function, symbol: str) -> str:
     """Return the exported C function: unpacks the call, joins dimensions, walks the lines."""
     arrays, scalars = operands(function)
-    after = f"operand[ARRAYS * (ndim + 1) + {{}}]"
+    after = "operand[ARRAYS * (ndim + 1) + {}]"
     loads = [
         f"{INDENT}{t} q{k}; __builtin_memcpy(&q{k}, &{after.format(k)}, sizeof q{k});"
         for k, t in enumerate(scalars)

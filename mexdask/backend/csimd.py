@@ -59,8 +59,8 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     params += [f"{c_type(d)} *r{k}" for k, d in enumerate(function.results)]
     params += [f"{c_type(p.var.dtype)} {names[p.var]}" for p in function.params if not p.is_array]
     scalars = {p.var for p in function.params if not p.is_array}
-    lines = ["static __attribute__((noinline)) int",
-             f"gang(i64 lanes, i64 limit, i64 *tolerated, i64 *place, {', '.join(params)})", "{"]  # fmt: skip
+    head = ", ".join(["i64 lanes", "i64 limit", "i64 *tolerated", "i64 *place", *params])
+    lines = ["static __attribute__((noinline)) int", f"gang({head})", "{"]
     lines.append(f"{INDENT}(void)limit, (void)tolerated, (void)place;")
     lines += [f"{INDENT}(void){names[v]};" for v in scalars if v in plan.uniform]
     for variable, name in names.items():
@@ -78,7 +78,7 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
 
 
 def failed_lanes(function: ir.Function) -> Iterator[str]:
-    """Yield what follows once lanes have failed: nan where results can be, else the lowest ends it."""
+    """Yield what follows once lanes have failed: nan if they may be, else the lowest ends it."""
     yield f"{INDENT}for (i64 k = 0; any_failed && k < lanes; ++k) {{"
     yield f"{INDENT * 2}if (!failed[k]) continue;"
     if all(d.kind == "f" for d in function.results):
@@ -137,7 +137,8 @@ def statements(
                 yield from assignment(target, value, mask, plan, writer, indent)
             case ir.Mask(target, parent, cond):
                 for w in ways:
-                    yield f"{indent}{names[target]}_{w} = {narrowed(names[parent], cond, plan, writer, w)};"
+                    mask = narrowed(names[parent], cond, plan, writer, w)
+                    yield f"{indent}{names[target]}_{w} = {mask};"
             case ir.Kill(masks, by):
                 for w in ways:
                     yield f"{indent}{{ vm dead = ~{names[by]}_{w};"
@@ -221,6 +222,7 @@ def line(function: ir.Function, plan: Gang) -> str:
     direct = ", ".join(f"({t} *)p[{k}] + k" for k, t in enumerate(arrays))
     buffers = ", ".join(f"b{k}" for k in range(len(arrays)))
     deep = INDENT * 3
+    each = f"{deep}for (i64 l = 0; l < lanes; ++l)"
     lines = [
         f"static int line({', '.join(params)})",
         "{",
@@ -232,10 +234,10 @@ def line(function: ir.Function, plan: Gang) -> str:
         f"{INDENT * 2}if (direct && lanes == {size}) {{",
         f"{deep}failed = gang(lanes, limit, tolerant ? error : 0, &place, {direct}{rest});",
         f"{INDENT * 2}}} else {{",
-        *(f"{deep}for (i64 l = 0; l < lanes; ++l) b{k}[l] = *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]);"
+        *(f"{each} b{k}[l] = *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]);"
           for k in range(inputs)),
         f"{deep}failed = gang(lanes, limit, tolerant ? error : 0, &place, {buffers}{rest});",
-        *(f"{deep}for (i64 l = 0; l < lanes; ++l) *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]) = b{k}[l];"
+        *(f"{each} *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]) = b{k}[l];"
           for k in range(inputs, len(arrays))),
         f"{INDENT * 2}}}",
         f"{INDENT * 2}if (failed) {{ *error = at + k + place; return failed; }}",

@@ -233,5 +233,3 @@ def evaluate(node: ir.Expr, env: Env, state: Run) -> Any:
             return dtype.type(state.limit)
         case _:
             assert_never(node)
-
-

@@ -16,9 +16,10 @@ from mexdask.backend.predicate import MaskedFunction
 from mexdask.dtypes import BOOL, NATIVE
 
 MOST_REGISTERS = {64: 32, 32: 16, 16: 16}
-VECTORISED_BY_COMPILER = frozenset("sqrt floor ceil trunc rint round copysign sign heaviside".split())
+VECTORISED_BY_COMPILER = frozenset(
+    "sqrt floor ceil trunc rint round copysign sign heaviside".split()
+)
 """Operators whose loop over lanes every compiler turns back into vector instructions."""
-
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def gang_of(masked: MaskedFunction, width: int) -> Gang:
     for variable in variables(masked):
         names.setdefault(variable, f"v{len(names)}")
     uniform = uniform_variables(masked)
-    busy = sum(1 for v in loop_variables(masked) if v not in uniform and not v.name.startswith("%m"))
+    busy = sum(
+        1 for v in loop_variables(masked) if v not in uniform and not v.name.startswith("%m")
+    )
     ways = 4 if 4 * busy <= MOST_REGISTERS[width] else 2 if busy <= MOST_REGISTERS[width] else 1
     return Gang(width // size, ways, np.dtype(f"i{size}"), uniform, names)
 
@@ -127,10 +130,14 @@ def uniform_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
     """Return the variables that hold one value for all lanes at every point."""
     varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
     sets = [n for n in ir.walk_masked(masked.body) if isinstance(n, ir.Set)]
-    varying |= {n.target for n in ir.walk_masked(masked.body) if isinstance(n, ir.Mask)} | {masked.lanes}
+    varying |= {n.target for n in ir.walk_masked(masked.body) if isinstance(n, ir.Mask)} | {
+        masked.lanes
+    }
     while True:
         more = {
-            n.target for n in sets if n.mask is not None or any(v in varying for v in reads(n.value))
+            n.target
+            for n in sets
+            if n.mask is not None or any(v in varying for v in reads(n.value))
         }
         if more <= varying:
             return frozenset(v for v in variables(masked) if v not in varying)
@@ -154,7 +161,8 @@ def vector_types(plan: Gang) -> str:
     """Return the vector types, selection under a mask for each, and the test for live lanes."""
     numbers = [d for d in NATIVE if d != BOOL]
     lines = [
-        f"typedef {c_type(d)} v{c_type(d)} __attribute__((vector_size({plan.lanes * d.itemsize})));\n"
+        f"typedef {c_type(d)} v{c_type(d)} "
+        f"__attribute__((vector_size({plan.lanes * d.itemsize})));\n"
         f"typedef {c_type(d)} __attribute__((vector_size({plan.lanes * d.itemsize}), aligned(1), "
         f"may_alias)) w{c_type(d)};\n"
         for d in numbers
@@ -226,7 +234,7 @@ class Writer:
                 assert_never(node)
 
     def spread(self, node: ir.Expr) -> str:
-        """Return one value in every lane; ``x - {}`` keeps the sign of zero, ``{} + x`` does not."""
+        """Return one value in every lane; ``x - {}`` keeps a zero's sign, ``{} + x`` does not."""
         text = c_expr(node, self.plan.names)
         if node.dtype == BOOL:
             return f"((vm){{0}} - ({c_type(self.plan.mask)}){text})"
@@ -245,7 +253,8 @@ class Writer:
             return self.mask_of(f"{text} != 0", source)
         if source == BOOL and dtype.kind == "f":
             one = c_literal(1, dtype)
-            return f"sel_{c_type(dtype)}({text}, {one} - ({vector(dtype)}){{0}}, ({vector(dtype)}){{0}})"
+            zeros = f"({vector(dtype)}){{0}}"
+            return f"sel_{c_type(dtype)}({text}, {one} - {zeros}, {zeros})"
         if source == BOOL:
             return f"({vector(dtype)})(-__builtin_convertvector({text}, {signed(dtype)}))"
         if source.kind == "f" and dtype.kind in "iu":
@@ -323,17 +332,27 @@ class Writer:
             return f"({a} {name} {n})" if 0 <= n < bits else None
         if n <= 0 or n & (n - 1):
             return None
-        return f"({a} >> {int(math.log2(n))})" if name == "//" else f"({a} & {c_literal(n - 1, by.dtype)})"
+        return (
+            f"({a} >> {int(math.log2(n))})"
+            if name == "//"
+            else f"({a} & {c_literal(n - 1, by.dtype)})"
+        )
 
     def by_lane(
-        self, name: str, scalar: str, dtypes: tuple[np.dtype, ...], result: np.dtype, texts: list[str]
+        self,
+        name: str,
+        scalar: str,
+        dtypes: tuple[np.dtype, ...],
+        result: np.dtype,
+        texts: list[str],
     ) -> str:
         """Return a call of a function that computes each lane by scalar text."""
         if name not in self.lanewise:
             count, lane = self.plan.lanes, c_type(self.plan.mask)
             params = ", ".join(f"{vector(d)} a{n}" for n, d in enumerate(dtypes))
             loads = [
-                f"    {lane if d == BOOL else c_type(d)} x{n}[{count}]; __builtin_memcpy(x{n}, &a{n}, sizeof x{n});\n"
+                f"    {lane if d == BOOL else c_type(d)} x{n}[{count}];\n"
+                f"    __builtin_memcpy(x{n}, &a{n}, sizeof x{n});\n"
                 for n, d in enumerate(dtypes)
             ]
             for n, d in enumerate(dtypes):

@@ -24,7 +24,9 @@ class Liveness:
         self.at_leave: dict[str, Vars] = {}
         self.nodes: list[ir.Stmt] = []
 
-    def before(self, body: tuple[ir.Stmt, ...], after: Vars, at_break: Vars, at_continue: Vars) -> Vars:
+    def before(
+        self, body: tuple[ir.Stmt, ...], after: Vars, at_break: Vars, at_continue: Vars
+    ) -> Vars:
         """Return what is read from the start of the statements on."""
         return self.suffixes(body, after, at_break, at_continue)[0]
 
@@ -37,7 +39,9 @@ class Liveness:
             lives.append(self.before_statement(node, lives[-1], at_break, at_continue))
         return lives[::-1]
 
-    def before_statement(self, node: ir.Stmt, after: Vars, at_break: Vars, at_continue: Vars) -> Vars:
+    def before_statement(
+        self, node: ir.Stmt, after: Vars, at_break: Vars, at_continue: Vars
+    ) -> Vars:
         """Return what is read from before one statement on."""
         match node:
             case ir.Assign(target, value):

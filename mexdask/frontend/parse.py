@@ -137,9 +137,7 @@ def parse(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
     raise KernelSyntaxError(source, tuple(misplaced(source, tree.body)))
 
 
-def parse_functions(
-    source: SourceText, body: list[ast.stmt], fp: str, compiler: str
-) -> Parsed:
+def parse_functions(source: SourceText, body: list[ast.stmt], fp: str, compiler: str) -> Parsed:
     """Parse constants, helper functions and the kernel, which is the last."""
     constants: dict[str, Constant] = {}
     helpers: dict[str, Parsed] = {}
@@ -161,8 +159,10 @@ def parse_functions(
                 continue
         if taken or name == last.name or (name in constants and name in helpers):
             lines = source.text.encode(errors="replace").split(b"\n")
-            complaints.append(Diagnostic("repeated-name", f"{name!r} is defined twice",
-                                         head_of(node, lines), "give each its own name"))  # fmt: skip
+            place, hint = head_of(node, lines), "give each its own name"
+            complaints.append(
+                Diagnostic("repeated-name", f"{name!r} is defined twice", place, hint)
+            )
     if complaints:
         raise KernelSyntaxError(source, tuple(complaints))
     kernel = parse_definition(source, last, fp, compiler)
@@ -170,7 +170,7 @@ def parse_functions(
 
 
 def constant_of(node: ast.expr) -> Constant | None:
-    """Return the constant that an expression spells: a literal number, inf or nan, or a cast of one."""
+    """Return the constant that an expression spells: a literal, inf or nan, or a cast of one."""
     match node:
         case ast.Call(ast.Attribute(ast.Name("np" | "numpy"), name), [argument], []):
             dtype = BOOL if name == "bool" else CASTS.get(name)

@@ -37,9 +37,9 @@ def scalar_function(parsed: Parsed) -> Callable[..., Any]:
     tree = ast.parse(parsed.source.text)
     match tree.body:
         case [*_, ast.FunctionDef()]:
-            for node in tree.body:
-                if isinstance(node, ast.FunctionDef):
-                    node.decorator_list.clear()
+            for statement in tree.body:
+                if isinstance(statement, ast.FunctionDef):
+                    statement.decorator_list.clear()
         case [ast.Expr(value)]:
             # A parameter may be called like a function that the expression calls.
             names |= {called(name): meant for name, meant in names.items()}

@@ -52,9 +52,7 @@ def recursion(functions: dict[str, Parsed]) -> Iterator[Diagnostic]:
                 yield Diagnostic("recursion", f"{name!r} {how}", span, "write a loop")
 
 
-def called_functions(
-    parsed: Parsed, functions: dict[str, Parsed]
-) -> Iterator[tuple[str, Span]]:
+def called_functions(parsed: Parsed, functions: dict[str, Parsed]) -> Iterator[tuple[str, Span]]:
     """Yield the functions of the source that a function calls, and where."""
     local = {*parsed.parameters, *assigned_names(parsed.body)}
     for statement in parsed.body:
@@ -420,7 +418,9 @@ class Checker:
         if not least <= len(node.args) <= most and not node.keywords:
             takes = f"{most} argument{'s' if most != 1 else ''}"
             takes = takes if least == most else f"{least} to {takes}"
-            self.wrong_arity(name, takes, node, most, f"write {name}({', '.join(helper.parameters)})")
+            self.wrong_arity(
+                name, takes, node, most, f"write {name}({', '.join(helper.parameters)})"
+            )
 
     def called_attribute(self, func: ast.Attribute) -> None:
         """Complain about a call by a dotted name: of another module, or a method."""

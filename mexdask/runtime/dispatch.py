@@ -223,7 +223,7 @@ def refused(failure: Failure) -> Decision:
 
 
 def predict(unit: Unit, settings: KernelSettings) -> Decision:
-    """Return what `obtain` would decide in a process like this one, compiling and loading nothing."""
+    """Return what `obtain` would decide in a process like this, without compiling or loading."""
     flags = extra_flags()
     if (decision := prevented(unit, settings, flags)) is not None:
         return decision

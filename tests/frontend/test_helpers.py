@@ -116,7 +116,7 @@ def test_several_functions_in_one_text(jit: str):
         ("C = np.float64(2)\ndef k(x):\n    return x * C", "f4", "f8"),
         ("C = np.bool(True)\ndef k(x):\n    return x + C", "i2", "i2"),
         ("def h(a):\n    return a\ndef k(x):\n    return h(2) * x", "f4", "f4"),
-        ("def h(a):\n    if a > 1:\n        return 1\n    return a\ndef k(x):\n    return h(x)", "u1", "u1"),
+        ("def h(a):\n    return 1 if a > 1 else a\ndef k(x):\n    return h(x)", "u1", "u1"),
         ("def h(a, b=3):\n    return a + b\ndef k(x):\n    return h(x) + h(x, 1.5)", "i4", "f8"),
     ],
 )  # fmt: skip
@@ -153,7 +153,7 @@ def of_a_list(x):
 
 
 def same_name_other_value():
-    G = 1.5  # noqa: N806
+    G = 1.5
 
     @mexdask.kernel
     def k(x):
@@ -179,24 +179,54 @@ def calls_negated(x):
     return negated(x)
 
 
+RECURSIVE = """
+def f(x):
+    return g(x)
+def g(x):
+    return f(x)
+"""
+TOO_MANY = """
+def f(x):
+    return 1
+def k(x):
+    return f(x, 2)
+"""
+UNKNOWN = """
+def f(x):
+    return y
+def k(x):
+    return f(x)
+"""
+NO_END = """
+def f(x):
+    while x > 0:
+        x -= 1
+def k(x):
+    return f(x)
+"""
+
+
 @pytest.mark.parametrize(
     ("make", "code", "word"),
     [
         (same_name_other_value, "name-clash", "'G' means something else"),
         (another_name, "foreign-name", "call it scaled"),
-        (lambda: mexdask.kernel(calls_a_list_reader), "foreign-name", "'TABLE' is a list"),
-        (lambda: mexdask.apply(calls_negated, X), "dtype-mismatch", "called at"),
-        (lambda: mexdask.kernel("def f(x):\n    return g(x)\ndef g(x):\n    return f(x)"), "recursion", "'f' calls itself through 'g'"),
-        (lambda: mexdask.kernel("def f(x):\n    return 1\ndef k(x):\n    return f(x, 2)"), "wrong-arity", "f() takes 1 argument, not 2"),
-        (lambda: mexdask.kernel("def f(x):\n    return y\ndef k(x):\n    return f(x)"), "unknown-name", "'y'"),
-        (lambda: mexdask.kernel("A = [1]\ndef k(x):\n    return A"), "not-a-kernel", "beside functions stand only numbers"),
-        (lambda: mexdask.kernel("A = 1\nA = 2\ndef k(x):\n    return A"), "repeated-name", "'A' is defined twice"),
-        (lambda: mexdask.apply("def f(x):\n    while x > 0:\n        x -= 1\ndef k(x):\n    return f(x)", X), "missing-return", "called at k:5:12"),
+        (calls_a_list_reader, "foreign-name", "'TABLE' is a list"),
+        (calls_negated, "dtype-mismatch", "called at"),
+        (RECURSIVE, "recursion", "'f' calls itself through 'g'"),
+        (TOO_MANY, "wrong-arity", "f() takes 1 argument, not 2"),
+        (UNKNOWN, "unknown-name", "'y'"),
+        ("A = [1]\ndef k(x):\n    return A", "not-a-kernel", "beside functions stand only numbers"),
+        ("A = 1\nA = 2\ndef k(x):\n    return A", "repeated-name", "'A' is defined twice"),
+        (NO_END, "missing-return", "called at k:6:12"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_named(make, code: str, word: str):
     with pytest.raises(mexdask.KernelError) as caught:
-        make()
+        if make in (same_name_other_value, another_name):
+            make()
+        else:
+            mexdask.apply(make, X)
     assert code in {d.code for d in caught.value.diagnostics}
     assert word in str(caught.value)
 
