@@ -137,8 +137,8 @@ def statements(
                 yield from assignment(target, value, mask, plan, writer, indent)
             case ir.Mask(target, parent, cond):
                 for w in ways:
-                    mask = narrowed(names[parent], cond, plan, writer, w)
-                    yield f"{indent}{names[target]}_{w} = {mask};"
+                    lanes = narrowed(names[parent], cond, plan, writer, w)
+                    yield f"{indent}{names[target]}_{w} = {lanes};"
             case ir.Kill(masks, by):
                 for w in ways:
                     yield f"{indent}{{ vm dead = ~{names[by]}_{w};"

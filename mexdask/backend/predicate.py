@@ -189,7 +189,7 @@ class Rewriting:
     def iteration(
         self, body: tuple[ir.Stmt, ...], live: ir.Var, scope: Scope, after: Vars, head: Vars
     ) -> tuple[ir.Masked, ...]:
-        """Return the masked form of a loop's body, under a mask of its own if lanes skip its rest."""
+        """Return the masked form of a loop's body, under its own mask if lanes skip its rest."""
         masks = (*scope.masks, live)
         skips = any(may_continue(node) for node in body)
         run = self.new_mask() if skips else live

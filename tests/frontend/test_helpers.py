@@ -222,11 +222,9 @@ def k(x):
     ],
 )
 def test_mistakes_are_named(make, code: str, word: str):
+    building = make in (same_name_other_value, another_name)
     with pytest.raises(mexdask.KernelError) as caught:
-        if make in (same_name_other_value, another_name):
-            make()
-        else:
-            mexdask.apply(make, X)
+        make() if building else mexdask.apply(make, X)
     assert code in {d.code for d in caught.value.diagnostics}
     assert word in str(caught.value)
 
