@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from mexdask.dtypes import weakened
+from mexdask.errors import KernelTypeError
+from mexdask.frontend.lower import ParamType, lower
 from mexdask.irtext import function_text
 from mexdask.runtime.dispatch import Route, extra_flags, find, predict
 from mexdask.runtime.failure import Failure
@@ -43,6 +49,8 @@ class Explanation:
         True for Dask arguments: workers decide for themselves.
     rechunked : dict
         Parameter name to (chunks before, chunks after) for what alignment rechunks.
+    widened : tuple of str
+        Which arguments make the result wider than it would be without them, and how.
     pragmas : str
         The ``# me:`` pragmas that were found.
     """
@@ -59,6 +67,7 @@ class Explanation:
     path: str | None
     predicted: bool
     rechunked: dict[str, tuple[Any, Any]]
+    widened: tuple[str, ...]
     pragmas: str
 
     def __str__(self) -> str:
@@ -68,6 +77,7 @@ class Explanation:
             f"signature  {self.signature}",
             f"engine     {self.engine}{form}{where}",
             f"because    {self.reason} [{self.outcome}]",
+            *(f"widened    {cause}" for cause in self.widened),
             *([f"pragmas    {self.pragmas}"] if self.pragmas else []),
             *(
                 f"rechunked  {name}: {reprlib.repr(before)} -> {reprlib.repr(after)}"
@@ -111,6 +121,7 @@ def explain_native(
         path=path,
         predicted=predicted,
         rechunked=rechunked,
+        widened=tuple(widened(kernel)),
         pragmas=pragma_text(kernel),
     )
 
@@ -122,6 +133,24 @@ def signature_text(kernel: Specialisation) -> str:
         for name, t in zip(kernel.parsed.parameters, kernel.types, strict=True)
     )
     return f"({params}) -> {kernel.dtype.name}"
+
+
+def widened(kernel: Specialisation) -> Iterator[str]:
+    """Yield the arguments without whose dtypes the result would be narrower.
+
+    Each strong argument is thought weak in turn: what is narrower then was widened by it.
+    """
+    for name, t in zip(kernel.parsed.parameters, kernel.types, strict=True):
+        if not isinstance(t.type, np.dtype) or kernel.dtype.kind not in "iufc":
+            continue
+        types = dict(zip(kernel.parsed.parameters, kernel.types, strict=True))
+        types[name] = ParamType(weakened(t.type), t.is_array)
+        try:
+            other = lower(kernel.parsed, types).result.results[0]
+        except KernelTypeError:
+            continue
+        if other.itemsize < kernel.dtype.itemsize:
+            yield f"{kernel.dtype.name} because `{name}` is {t.type.name}, else {other.name}"
 
 
 def pragma_text(kernel: Specialisation) -> str:
