@@ -39,6 +39,11 @@ class SourceText:
     margin: int = field(default=0, compare=False)
     pieces: tuple[tuple[int, str, int, int], ...] = field(default=(), compare=False)
 
+    @property
+    def where(self) -> tuple[object, ...]:
+        """Return what equality leaves out."""
+        return self.origin, self.first_line, self.margin, self.pieces
+
     def line(self, number: int) -> str:
         """Return line ``number`` (from 1) of the text, or an empty line past its end."""
         lines = self.text.split("\n")

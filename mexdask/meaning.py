@@ -66,10 +66,14 @@ def power(a: Array, b: Array) -> Array:
     """Return ``a ** b``; a negative integer exponent counts as 0 (a Check refuses live ones)."""
     if b.dtype.kind == "i":
         b = np.maximum(b, b.dtype.type(0))
-    raised: Array = np.power(a, b)
-    # NumPy squares where a whole inner loop has the exponent 2, so that the last bit would depend
-    # on the neighbours.
-    return np.where(b == 2, a * a, raised) if b.dtype.kind == "f" else raised
+    if b.dtype.kind != "f":
+        return np.asarray(np.power(a, b))[()]
+    # NumPy computes otherwise where one exponent is for all, so that the last bit (and infinities
+    # to the power 0.5) would depend on the neighbours: never give it one alone.
+    a, b = np.broadcast_arrays(a, b)
+    several = [np.resize(v, max(v.size, 2)) for v in (a, b)]
+    raised = np.power(*several)[: a.size].reshape(a.shape)
+    return np.where(b == 2, a * a, raised)[()]
 
 
 def fdim(a: Array, b: Array) -> Array:
@@ -79,8 +83,7 @@ def fdim(a: Array, b: Array) -> Array:
 
 def exp10(x: Array) -> Array:
     """Return ``10 ** x``."""
-    raised: Array = np.power(x.dtype.type(10), x)
-    return raised
+    return power(x.dtype.type(10), x)
 
 
 def sinpi(x: Array) -> Array:

@@ -10,7 +10,7 @@ from mexdask.backend.interp import Interpreter, prepare
 from mexdask.dtypes import WEAK, Type, type_name
 from mexdask.errors import SourceText
 from mexdask.frontend.lower import ParamType, lower
-from mexdask.frontend.parse import Parsed, parse
+from mexdask.frontend.parse import Parsed, parse, too_deep
 from mexdask.frontend.validate import validate
 from mexdask.runtime.dispatch import Unit
 from mexdask.stack import roomy
@@ -31,13 +31,21 @@ def param_type(text: str) -> ParamType:
     return ParamType(np.dtype(name) if weak is None else weak, text.endswith("[]"))
 
 
+def parsed_kernel(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
+    """Return a kernel that is in the language, parsed once per process and place."""
+    return parsed_there(source, source.where, given)
+
+
 @functools.lru_cache(maxsize=1024)
 @roomy
-def parsed_kernel(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
-    """Return a kernel that is in the language, parsed once per process."""
+def parsed_there(source: SourceText, where: object, given: frozenset[str]) -> Parsed:
+    """Parse; equal texts of different files are told apart by ``where``, for their messages."""
     parsed = parse(source, given)
     validate(parsed)
     return parsed
+
+
+lower_with_room = roomy(lower)
 
 
 class Specialisation:
@@ -66,7 +74,10 @@ class Specialisation:
         self.parsed = parsed
         self.types = tuple(map(param_type, signature))
         types = dict(zip(parsed.parameters, self.types, strict=True))
-        self.program = lower(parsed, types, np.dtype(result) if result else None)
+        try:
+            self.program = lower_with_room(parsed, types, np.dtype(result) if result else None)
+        except RecursionError:
+            raise too_deep(parsed.source) from None
         self.function = self.program.result
         self.dtype = self.function.results[0]
         self.unit = Unit(self.function, self.function.name)
@@ -82,10 +93,21 @@ class Specialisation:
         return prepare(self.unit.masked)
 
 
-@functools.lru_cache(maxsize=1024)
-@roomy
 def specialise(
     source: SourceText, given: frozenset[str], signature: tuple[str, ...], result: str
 ) -> Specialisation:
-    """Return a kernel for one signature, lowered once per process."""
+    """Return a kernel for one signature, lowered once per process and place."""
+    return specialised_there(source, source.where, given, signature, result)
+
+
+@functools.lru_cache(maxsize=1024)
+@roomy
+def specialised_there(
+    source: SourceText,
+    where: object,
+    given: frozenset[str],
+    signature: tuple[str, ...],
+    result: str,
+) -> Specialisation:
+    """Lower; equal texts of different files are told apart by ``where``, for their messages."""
     return Specialisation(parsed_kernel(source, given), signature, result)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from batch import result, run
 from corpus import Case, failing, library, load, running
-from edges import assert_same, columns
+from edges import DTYPES, assert_same, columns, edges
 from oracle import SIZE, oracle
 
 from mexdask import chunk
@@ -171,6 +172,30 @@ def unaligned(a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     raw = np.empty(a.nbytes + 1, np.uint8)[1:]
     raw[:] = a.view(np.uint8)
     return raw.view(a.dtype)
+
+
+@on_each_engine
+@each([c for c in running() if c.name in ("or_as_value", "where", "not_of_everything", "add")])
+def test_every_byte_but_zero_is_true(case: Case, engine: Engine):
+    special, native = case.specialisation, engine(case)
+    (arguments,) = case.values(100)
+    raw = [(a.view(np.uint8) * 130).view(bool) if a.dtype == bool else a for a in arguments]
+    want = result(special, native, arguments)
+    assert_same(result(special, native, raw), want, arguments, str(case))
+
+
+@each([c for c in running() if sum(a in DTYPES for a in c.arguments) > 1])
+def test_a_scalar_is_like_an_array_of_it(case: Case):
+    *others, last = next(case.values(20))
+    if case.arguments[-1] not in DTYPES:
+        pytest.skip("its last argument is a scalar already")
+    scalar = replace(case, arguments=(*case.arguments[:-1], f"={case.arguments[-1]}"))
+    values = edges(last.dtype, small="small" in case.options)
+    for value in [*values[:5], *values[5::9]]:
+        arguments = [*others, np.full_like(last, value)]
+        want = result(case.specialisation, None, arguments)
+        got = result(scalar.specialisation, None, [*others, value])
+        assert_same(got, want, arguments, str(scalar))
 
 
 @on_each_engine

@@ -25,6 +25,7 @@ from mexdask.frontend.validate import assigned_names
 MAX_PASSES = 400
 WIDEN_AFTER = 12
 MAX_CALLS = 200
+MAX_CALL_DEPTH = 50
 
 
 class Missing(Enum):
@@ -180,6 +181,9 @@ class Lowering(ExpressionLowering):
         if self.calls > MAX_CALLS:
             self.fail("too-large", f"helpers are called at more than {MAX_CALLS} places",
                       span_of(node), "split the kernel")  # fmt: skip
+        if len(self.inlined) >= MAX_CALL_DEPTH:
+            self.fail("too-large", f"helpers call each other more than {MAX_CALL_DEPTH} deep",
+                      span_of(node), "join some of them")  # fmt: skip
         label = f"L{self.calls}"
         call = Inlined(label, self.point("result", node), span_of(node.func))
         call.result.found = []

@@ -27,6 +27,7 @@ MODULES = ("np", "numpy", "math")
 FP_MODES = ("strict", "contract", "fast")
 DEF_NAME = re.compile(rb"(?:async\s+)?(?:def|class)\s+([^\s(\[:]+)")
 OPERATOR = re.compile(rb"is\s+not\b|not\s+in\b|[^\s()\\]+")
+INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
 LONG_INTEGER = re.compile(r"\d[\d_]{4300,}")
 
 
@@ -93,6 +94,15 @@ def operator_between(left: ast.expr, right: ast.expr, lines: list[bytes]) -> Spa
     return None
 
 
+def reserved(name: str, span: Span) -> Diagnostic | None:
+    """Return the complaint about a name that nothing of the user's can have, if it is one."""
+    what = "an index symbol of the language" if INDEX_SYMBOL.fullmatch(name) else ""
+    if name == "__debug__":
+        what = "a constant of Python's"
+    hint = "choose another name"
+    return Diagnostic("reserved-name", f"{name!r} is {what}", span, hint) if what else None
+
+
 def refuse(
     source: SourceText, code: str, message: str, span: Span, hint: str = ""
 ) -> KernelSyntaxError:
@@ -157,8 +167,10 @@ def parse_functions(source: SourceText, body: list[ast.stmt], fp: str, compiler:
             case _:
                 complaints += misplaced(source, [node, last])
                 continue
+        lines = source.text.encode(errors="replace").split(b"\n")
+        if isinstance(node, ast.Assign):
+            complaints += filter(None, [reserved(name, span_of(node.targets[0]))])
         if taken or name == last.name or (name in constants and name in helpers):
-            lines = source.text.encode(errors="replace").split(b"\n")
             place, hint = head_of(node, lines), "give each its own name"
             complaints.append(
                 Diagnostic("repeated-name", f"{name!r} is defined twice", place, hint)
@@ -213,6 +225,12 @@ def misplaced(source: SourceText, body: list[ast.stmt]) -> Iterator[Diagnostic]:
             case _ if functions:
                 hint = "move the statement into the function"
         yield Diagnostic("not-a-kernel", "a kernel is one def, or one expression", span, hint)
+
+
+def too_deep(source: SourceText) -> KernelSyntaxError:
+    """Return the exception for what is nested beyond an empty stack."""
+    return refuse(source, "too-large", "functions and expressions are nested too deeply",
+                  Span(1, 0, 1), "use temporaries for parts of expressions")  # fmt: skip
 
 
 def python_tree(source: SourceText) -> ast.Module:
@@ -356,6 +374,8 @@ def parse_definition(
     """Parse a ``def``: its parameters, their defaults and its body without the docstring."""
     source = replace(source, name=definition.name)
     complaints = list(signature_complaints(definition))
+    lines = source.text.encode(errors="replace").split(b"\n")
+    complaints += filter(None, [reserved(definition.name, head_of(definition, lines))])
     arguments = definition.args
     defaults: dict[str, Number] = {}
     positional = [*arguments.posonlyargs, *arguments.args]

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from mexdask.errors import Diagnostic, KernelSyntaxError, Span
 from mexdask.frontend.hints import CALL_HINTS, NAME_HINTS, OPERATOR_REJECTED, REJECTED, near
-from mexdask.frontend.parse import MODULES, Constant, Parsed, head_of, operator_between, span_of
+from mexdask.frontend.parse import (
+    INDEX_SYMBOL,
+    MODULES,
+    Constant,
+    Parsed,
+    head_of,
+    operator_between,
+    reserved,
+    span_of,
+)
 from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS, FUNCTION_NAMES
 
 MAX_LOCALS = 256
@@ -17,7 +26,6 @@ MAX_LOOPS = 20
 """Loops in loops that Python itself takes."""
 
 REDUCTIONS = frozenset("sum prod mean any all nansum nanmean nanmin nanmax".split())
-INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
 
 
 def validate(parsed: Parsed) -> None:
@@ -250,11 +258,8 @@ class Checker:
 
     def reserved(self, name: str, at: ast.AST | Span) -> None:
         """Complain about a name that no variable can have."""
-        what = "an index symbol of the language" if INDEX_SYMBOL.fullmatch(name) else ""
-        if name == "__debug__":
-            what = "a constant of Python's"
-        if what:
-            self.complain("reserved-name", f"{name!r} is {what}", at, "choose another name")
+        if found := reserved(name, at if isinstance(at, Span) else span_of(at)):
+            self.complaints.append(found)
 
     def assigned_value(self, targets: list[ast.expr], value: ast.expr) -> None:
         """Check the right side of an assignment; a tuple belongs there beside tuple targets."""
@@ -368,7 +373,8 @@ class Checker:
 
     def is_module(self, name: str) -> bool:
         """Tell whether a name stands for NumPy or math here."""
-        taken = name in self.variables or name in self.known.constants
+        beside = name in self.known.constants or name in self.known.functions
+        taken = beside or name in self.variables
         return name in MODULES and (self.parsed.is_expression or not taken)
 
     def call(self, node: ast.Call) -> None:

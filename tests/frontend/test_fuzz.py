@@ -46,6 +46,18 @@ def k(a, b, n=3, s=-0.5):
 ''',
     "sqrt(u**2 + v**2) * np.sin(pi * u) if u > 1e-3 else float32(v)",
     "clip(x, 0, 1)\n",
+    """RATE = np.float32(2.5)
+STEPS = 3
+def smaller(a, b=1):
+    if a < b: return a
+    return b
+def grown(x):
+    for i in range(STEPS):
+        x = smaller(x) * RATE
+    return x
+def k(x, n):
+    return grown(x) + smaller(grown(n), x)
+""",
 )
 TYPES = (
     "float64[] int32[] uint8[] bool[] complex128[] int8[] float32[] uint64[] uint64 "

@@ -249,3 +249,15 @@ def test_a_run_time_error_in_a_helper_names_the_call(jit: str):
     assert caught.value.index == (2,)
     assert "k:3:26: zero-step" in str(caught.value)
     assert "called at k:7:12\n" in str(caught.value)
+
+
+def test_equal_texts_of_two_files_keep_their_own_places(tmp_path):
+    namespace: dict[str, dict] = {}
+    for name in ("one", "other"):
+        path = tmp_path / f"{name}.py"
+        path.write_text("\n" * len(name) + "def k(x):\n    return -(x > 1)\n")
+        namespace[name] = {}
+        exec(compile(path.read_text(), path, "exec"), namespace[name])
+        with pytest.raises(mexdask.KernelTypeError) as caught:
+            mexdask.apply(namespace[name]["k"], X)
+        assert f"{path}:{len(name) + 2}:12" in str(caught.value)

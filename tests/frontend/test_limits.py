@@ -11,6 +11,7 @@ from front_kit import complaints, lowered, under_carets
 import mexdask
 from mexdask.backend.cscalar import scalar_c
 from mexdask.errors import KernelSyntaxError
+from mexdask.frontend.lower import MAX_CALL_DEPTH
 from mexdask.frontend.parse import MAX_DEPTH, MAX_NODES, MAX_SOURCE_BYTES
 from mexdask.frontend.validate import MAX_LOCALS, MAX_LOOPS
 
@@ -122,6 +123,27 @@ def test_loops_in_loops():
         compile(loops(MAX_LOOPS + 1), "f", "exec")
     (found,) = complaints(loops(MAX_LOOPS + 1), "float64[]")
     assert (found.code, under_carets(found, loops(MAX_LOOPS + 1))) == ("too-large", "for")
+
+
+def helpers(count: int, call: str) -> str:
+    lines = ["def g0(x): return x"]
+    lines += [f"def g{i + 1}(x): return {call.format(f'g{i}(x)')}" for i in range(count)]
+    return "\n".join([*lines, f"def f(x): return g{count}(x)"])
+
+
+def test_helpers_that_call_helpers():
+    deepest = helpers(MAX_CALL_DEPTH - 1, "{0} + 1")
+    expected = X + MAX_CALL_DEPTH - 1
+    np.testing.assert_array_equal(mexdask.apply(deepest, X, jit="off"), expected)
+    for source in (
+        helpers(MAX_CALL_DEPTH, "{0} + 1"),
+        helpers(400, "{0}"),
+        helpers(9, "{0} + {0}"),
+    ):
+        assert {d.code for d in complaints(source, "float64[]")} == {"too-large"}
+    # Each is within its limit, but both together are not; no stack is deep enough.
+    both = helpers(20, "-" * 180 + "{0}")
+    assert {d.code for d in complaints(both, "float64[]")} <= {"too-large"}
 
 
 def test_source_size():

@@ -8,7 +8,7 @@ import functools
 import math
 import math as maths
 import textwrap
-from math import remainder, tau
+from math import remainder
 from math import sin as sine
 from pathlib import Path
 
@@ -63,8 +63,12 @@ SYNTAX = [
     ("class A: pass", "not-a-kernel", "A", "def"),
     ("import math", "not-a-kernel", "import math", "no import"),
     ("async def f(x): return x", "not-a-kernel", "async", "async"),
-    ("N = 3\ndef f(x): return x * N", "not-a-kernel", "N = 3", "parameter"),
-    ("def g(y): return y\ndef f(x): return g(x)", "several-functions", "g", "statements"),
+    ("N = 2 * 3\ndef f(x): return x * N", "not-a-kernel", "N = 2 * 3", "numbers"),
+    ("N = M = 3\ndef f(x): return x * N", "not-a-kernel", "N = M = 3", "numbers"),
+    ("x + 1\ndef f(x): return x", "not-a-kernel", "x + 1", "into the function"),
+    ("def f(x): return x\nf(1)", "not-a-kernel", "f(1)", "into the function"),
+    ("def g(y): return y\ndef g(y): return 1\ndef f(x): return g(x)", "repeated-name", "g", "own"),
+    ("f = 1\ndef f(x): return x", "repeated-name", "f = 1", "own"),
     ("# me:fp=quick\nx", "bad-pragma", "fp=quick", "strict"),
     ("# me:compiler=\nx", "bad-pragma", "compiler=", "NAME"),
     ("# me:fp=fast\n# me:fp=fast\nx", "repeated-pragma", "fp=fast", "one"),
@@ -80,6 +84,10 @@ SYNTAX = [
     (body("_n1 = x", "return x"), "reserved-name", "_n1", "another"),
     (body("for _ndim in range(3): pass", "return x"), "reserved-name", "_ndim", "another"),
     ("__debug__", "reserved-name", "__debug__", "another"),
+    ("__debug__ = 1\ndef f(x): return x", "reserved-name", "__debug__", "another"),
+    ("_i0 = 1\ndef f(x): return x", "reserved-name", "_i0", "another"),
+    ("def __debug__(y): return y\ndef f(x): return x", "reserved-name", "__debug__", "another"),
+    ("def __debug__(x): return x", "reserved-name", "__debug__", "another"),
     ("x + _flat_idx", "index-symbol", "_flat_idx", "arange"),
     (body("return y"), "unknown-name", "y", "parameter"),
     (body("value = 1", "return vlaue"), "unknown-name", "vlaue", "'value'"),
@@ -97,6 +105,10 @@ SYNTAX = [
     ("scipy.special.erf(x)", "unknown-function", "scipy.special.erf", "'erf(...)'"),
     ("np.random.rand()", "unknown-function", "np.random.rand", "before the call"),
     (body("return f(x - 1)"), "recursion", "f", "loop"),
+    ("def g(y): return y\ndef f(x): return g(x, 2)", "wrong-arity", "2", "g(y)"),
+    ("def g(y): return y\ndef f(x): return g", "function-as-value", "g", "g(...)"),
+    ("def g(y): return y[0]\ndef f(x): return g(x)", "unsupported-syntax", "y[0]", "one element"),
+    ("def np(y): return y\ndef f(x): return np.sin(x)", "unknown-function", "np.sin", "'sin(...)'"),
     (body("return x(2)"), "not-a-function", "x", "'*'"),
     (body("sin = x", "return sin(x)"), "not-a-function", "sin", "rename"),
     ("sin + x", "function-as-value", "sin", "sin(...)"),
@@ -242,6 +254,7 @@ def test_types_that_do_not_fit(row):
 # Functions that take names from around them.
 
 RATE = 2.5
+WAVE = 1j
 TABLE = {1: 2}
 
 
@@ -249,12 +262,46 @@ def doubled(y):
     return 2 * y
 
 
+doubled_too = doubled
+part_of_doubled = functools.partial(doubled, 1)
+
+
 def uses_rate(x):
     return x * RATE
 
 
-def uses_helper(x):
-    return doubled(x)
+def uses_wave(x):
+    return x * WAVE
+
+
+def uses_other_name_of_its_own(x):
+    return doubled_too(x)
+
+
+def uses_partial(x):
+    return part_of_doubled()
+
+
+def outer_level():
+    level = 3
+
+    def helper(y):
+        return y > level
+
+    return helper
+
+
+inner_helper = outer_level()
+helper = inner_helper
+
+
+def uses_clashing_names():
+    level = 4
+
+    def kernel(x):
+        return helper(x) + level
+
+    return kernel
 
 
 def uses_table(x):
@@ -273,28 +320,15 @@ def uses_other_remainder(x):
     return remainder(x, 2)
 
 
-def uses_tau(x):
-    return tau * x
-
-
 def uses_unknown(x):
     return x + nowhere  # noqa: F821
 
 
-def uses_closure():
-    level = 3
-
-    def kernel(x):
-        return x > level
-
-    return kernel
-
-
 FUNCTIONS = [
-    (uses_rate, "frozen-global", "RATE", "parameter"),
-    (uses_tau, "frozen-global", "tau", "parameter"),
-    (uses_closure(), "frozen-global", "level", "parameter"),
-    (uses_helper, "helper-function", "doubled", "statements"),
+    (uses_wave, "foreign-name", "WAVE", "parameter"),
+    (uses_other_name_of_its_own, "foreign-name", "doubled_too", "doubled"),
+    (uses_partial, "helper-function", "part_of_doubled", "def"),
+    (uses_clashing_names(), "name-clash", "level", "own names"),
     (uses_table, "foreign-name", "TABLE", "parameters"),
     (uses_other_name, "foreign-name", "maths", "np."),
     (uses_renamed, "foreign-name", "sine", "'sin'"),
@@ -510,12 +544,12 @@ def test_a_mistake_in_a_loop_is_told_once_and_its_effects_are_not():
 
 def test_free_names_and_the_text_are_checked_together():
     def kernel(x):
-        return x[0] + RATE + doubled(x) + unheard_of  # noqa: F821
+        return x[0] + TABLE + part_of_doubled() + RATE + unheard_of  # noqa: F821
 
     with pytest.raises(KernelSyntaxError) as caught:
         mexdask.kernel(kernel)
     codes = [d.code for d in caught.value.diagnostics]
-    assert codes == ["unsupported-syntax", "frozen-global", "helper-function", "unknown-name"]
+    assert codes == ["unsupported-syntax", "foreign-name", "helper-function", "unknown-name"]
 
 
 def test_functions_are_read_without_decorators_and_indentation():
