@@ -40,6 +40,8 @@ stress: $(READY)
 bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/mandelbrot.py $(ARGS)
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/frontend.py
+	$(BIN)/python benchmarks/interpreter.py
 
 # An environment that works is kept; one that is missing, half made or whose Python has gone is
 # made anew by the first candidate that really runs (a version manager's shim may exist and fail).

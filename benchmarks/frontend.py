@@ -1,7 +1,7 @@
 """What a kernel costs before the compiler sees it: text to IR, IR to C, in a warm process.
 
-Every run has a text of its own, and nothing that has seen a kernel before is asked. The time is
-that of this process alone, all of whose work is Python.
+Every run has a text of its own, which no cache has seen. The time is that of this process alone,
+all of whose work is Python.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def stages(number: int, simd: str) -> dict[str, float]:
         times[stage] = time.process_time() - start
         return result
 
-    parsed = timed("parse, validate", lambda: parsed_kernel.__wrapped__(source_of_text(text)))
+    parsed = timed("parse, validate", lambda: parsed_kernel(source_of_text(text)))
     signature = SIGNATURE + ("weak float",) * (len(parsed.parameters) - len(SIGNATURE))
     special = timed("lower", lambda: Specialisation(parsed, signature, ""))
     key = timed("masks, form, key", lambda: special.unit.key((), simd))

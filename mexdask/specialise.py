@@ -80,7 +80,7 @@ class Specialisation:
             raise too_deep(parsed.source) from None
         self.function = self.program.result
         self.dtype = self.function.results[0]
-        self.unit = Unit(self.function, self.function.name)
+        self.unit = Unit(self.function, self.function.name, parsed.source.text)
 
     @property
     def source(self) -> SourceText:

@@ -27,6 +27,12 @@ def harness(monkeypatch):
     [
         ("mandelbrot", ["--size", "16", "--max-iter", "20"], {"interpreter"}),
         ("latency", ["--number", "10"], {"empty cache", "from disk", "np.add"}),
+        ("frontend", [], {"lower", "C text", "all of it"}),
+        (
+            "interpreter",
+            ["--elements", "999", "--size", "32", "--max-iter", "30"],
+            {"by hand", "interpreter"},
+        ),
     ],
 )
 def test_benchmark_runs(name, options, compared, tmp_path):

@@ -100,9 +100,10 @@ def orders(size: int) -> list[np.ndarray[Any, Any]]:
 
 
 def chunks(size: int) -> list[tuple[int, int]]:
-    """Return uneven pieces, each at another alignment."""
+    """Return uneven pieces, each at another alignment, and elements alone."""
     cuts = [0, *(c for c in (1, 2, 5, 12, 45, 46, 303) if c < size), size]
-    return list(itertools.pairwise(cuts))
+    alone = [(i, i + 1) for i in range(3, size, 1 + size // 8)]
+    return [*itertools.pairwise(cuts), *alone]
 
 
 @on_each_engine

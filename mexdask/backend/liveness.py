@@ -8,12 +8,18 @@ from typing import assert_never
 from mexdask import ir
 
 Vars = frozenset[ir.Var]
-NONE: Vars = frozenset()
+EXACT_DEPTH = 5
+"""Loops in one another up to which the analysis is exact; its cost triples with each."""
 
 
 def reads(node: ir.Expr) -> Iterator[ir.Var]:
     """Return the variables that an expression reads."""
     return (part for part in ir.parts(node) if isinstance(part, ir.Var))
+
+
+def inside(node: ir.For | ir.While) -> tuple[ir.Stmt, ...]:
+    """Return the statements that a loop repeats."""
+    return node.body if isinstance(node, ir.For) else (*node.head, *node.body)
 
 
 class Liveness:
@@ -22,6 +28,7 @@ class Liveness:
     def __init__(self) -> None:
         self.known: dict[tuple[object, ...], Vars] = {}
         self.at_leave: dict[str, Vars] = {}
+        self.depths: dict[int, int] = {}
         self.nodes: list[ir.Stmt] = []
 
     def before(
@@ -71,6 +78,8 @@ class Liveness:
 
     def loop_head(self, node: ir.For | ir.While, after: Vars) -> Vars:
         """Return what is read from the head of a loop on, its own later iterations included."""
+        if self.depth(node) > EXACT_DEPTH:
+            return after | self.all_reads(node)
         key = (id(node), after, *self.at_leave.items())
         if key not in self.known:
             head = after
@@ -79,6 +88,23 @@ class Liveness:
             self.known[key] = head
             self.nodes.append(node)  # keeps the id from being given to another node
         return self.known[key]
+
+    def depth(self, node: ir.For | ir.While) -> int:
+        """Return how many loops stand in one another, this one included."""
+        if id(node) not in self.depths:
+            inner = [n for n in ir.walk(inside(node)) if isinstance(n, (ir.For, ir.While))]
+            self.depths[id(node)] = 1 + max(map(self.depth, inner), default=0)
+            self.nodes.append(node)
+        return self.depths[id(node)]
+
+    def all_reads(self, node: ir.For | ir.While) -> Vars:
+        """Return every variable that a loop reads: more than is live, never less."""
+        found = {node.counter} if isinstance(node, ir.For) else set[ir.Var]()
+        for inner in ir.walk((node,)):
+            found.update(v for e in ir.expressions(inner) for v in reads(e))
+            if isinstance(inner, ir.For):
+                found.add(inner.counter)
+        return frozenset(found).union(*self.at_leave.values())
 
     def once_around(self, node: ir.For | ir.While, after: Vars, head: Vars) -> Vars:
         """Return what one iteration reads, if ``head`` is read from the next one on."""

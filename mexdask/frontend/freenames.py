@@ -26,7 +26,7 @@ NUMBERS = (bool, int, float, complex, np.generic)
 
 @dataclass
 class Gathered:
-    """What a function and its helpers take from outside, in order of first use."""
+    """What a function and its helpers take from outside."""
 
     constants: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, tuple[types.FunctionType, SourceText]] = field(default_factory=dict)

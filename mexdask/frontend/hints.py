@@ -18,7 +18,7 @@ REJECTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.Delete: ("a 'del'", "leave the name alone; it costs nothing"),
     ast.Dict: ("a dictionary", "a kernel sees numbers only; use if/elif"),
     ast.DictComp: ("a dict comprehension", "a kernel sees one element; use a 'for' loop"),
-    ast.FunctionDef: ("a nested function", "write its statements into the kernel"),
+    ast.FunctionDef: ("a nested function", "move it above the kernel"),
     ast.GeneratorExp: ("a generator expression", "a kernel sees one element; use a 'for' loop"),
     ast.Global: ("a 'global' statement", "make the name a parameter"),
     ast.Import: ("an import", "np., numpy. and math. functions need no import here"),

@@ -568,7 +568,10 @@ def join_envs(envs: list[Env]) -> Env | None:
 
 def join_states(states: list[State]) -> State:
     """Return the state of one name where paths meet."""
+    first = states[0]
+    if all(s is first for s in states):
+        return first
     for missing in (Missing.BROKEN, Missing.MAYBE):
-        if missing in states:
+        if any(s is missing for s in states):  # comparing dtypes with other things is slow
             return missing
     return join(*(s for s in states if not isinstance(s, Missing)))

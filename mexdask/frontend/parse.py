@@ -187,7 +187,7 @@ def constant_of(node: ast.expr) -> Constant | None:
         case ast.Call(ast.Attribute(ast.Name("np" | "numpy"), name), [argument], []):
             dtype = BOOL if name == "bool" else CASTS.get(name)
             inner = constant_of(argument)
-            if inner is None or dtype is None:
+            if inner is None or dtype is None or not fits(inner.value, held(dtype)):
                 return None
             with np.errstate(all="ignore"):
                 try:
@@ -438,6 +438,14 @@ def signature_complaints(definition: ast.FunctionDef) -> Iterator[Diagnostic]:
                 span_of(decorator),
                 "only @mexdask.kernel may stand on a kernel",
             )
+
+
+def fits(value: Number, dtype: np.dtype) -> bool:
+    """Tell whether a dtype can hold a number that is cast to it."""
+    if dtype.kind not in "iu" or not isinstance(value, int):
+        return True
+    info = np.iinfo(dtype)
+    return int(info.min) <= value <= int(info.max)
 
 
 def literal_number(node: ast.expr) -> Number | None:

@@ -88,9 +88,10 @@ FOUND = {
 class Unit:
     """One typed function as the runtime sees it: its key for each set of flags, its C text."""
 
-    def __init__(self, function: ir.Function, name: str):
+    def __init__(self, function: ir.Function, name: str, source: str):
         self.function = function
         self.name = name
+        self.source = source
         self.foreign = next((d for d in ir.computed_dtypes(function) if d not in NATIVE), None)
         self._forms: dict[int, Form] = {}
         self._keys: dict[tuple[tuple[str, ...], str], CacheKey] = {}
@@ -153,7 +154,7 @@ def obtain(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, D
                 f"kernel {unit.name!r}: no native code here ({decision.outcome}): {decision.reason}"
             )
         if decision.is_fallback:
-            warn_once(unit.name, decision)
+            warn_once(unit, decision)
     return kernel, decision
 
 
@@ -241,16 +242,14 @@ _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
 
 
-def warn_once(name: str, decision: Decision) -> None:
+def warn_once(unit: Unit, decision: Decision) -> None:
     """Warn about a fallback, once per kernel and reason in this process."""
     with _warned_lock:
-        if (name, decision.outcome) in _warned:
+        if (unit.source, decision.outcome) in _warned:
             return
-        _warned.add((name, decision.outcome))
-    first_line = decision.reason.strip().split("\n")[0]
-    message = (
-        f"kernel {name!r} runs through the NumPy interpreter ({decision.outcome}): {first_line}"
-    )
+        _warned.add((unit.source, decision.outcome))
+    why = f"({decision.outcome}): " + decision.reason.strip().split("\n")[0]
+    message = f"kernel {unit.name!r} runs through the NumPy interpreter {why}"
     # On a worker, distributed's warn() also reaches the client; elsewhere it is warnings.warn().
     warner = sys.modules.get("distributed.worker", warnings)
     warner.warn(message, FallbackWarning, stacklevel=2)

@@ -14,7 +14,7 @@ from mexdask.errors import KernelError, KernelTypeError
 from mexdask.frontend.scalar import scalar_function
 from mexdask.frontend.source import source_of_text
 from mexdask.irtext import function_text
-from mexdask.specialise import Specialisation, parsed_kernel
+from mexdask.specialise import Specialisation, parsed_there
 
 SEEDS = (
     """def mandelbrot(cr, ci, max_iter):
@@ -149,7 +149,7 @@ def tried(chance: random.Random, text: str) -> str:
     source = source_of_text(text)
     outcome = "kernel"
     try:
-        parsed = parsed_kernel.__wrapped__(source)
+        parsed = parsed_there.__wrapped__(source, (), frozenset())
     except KernelError as error:
         check_places(error)
         return "syntax"

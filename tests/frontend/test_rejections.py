@@ -169,7 +169,7 @@ SYNTAX = [
     (body("try: pass", "finally: pass", "return 1"), "unsupported-syntax", "try", "'if'"),
     (body("match x:", "    case 1: pass", "return 1"), "unsupported-syntax", "match", "elif"),
     (body("y: float = x", "return y"), "unsupported-syntax", "float", "x = ..."),
-    (body("def g(y): return y", "return x"), "unsupported-syntax", "g", "statements"),
+    (body("def g(y): return y", "return x"), "unsupported-syntax", "g", "above"),
     (body("class A: pass", "return x"), "unsupported-syntax", "A", "numbers"),
     (body("while x: pass", "else: pass", "return 1"), "unsupported-syntax", "else", "flag"),
     (body("while x: x -= 1", "else:", "  x = 2", "return x"), "unsupported-syntax", "else", "flag"),
