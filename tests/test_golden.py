@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from mexdask.backend.cscalar import scalar_c
+from mexdask.backend.csimd import simd_c
+from mexdask.backend.form import choose
 from mexdask.backend.predicate import predicate
 from mexdask.errors import KernelError
 from mexdask.frontend.source import source_of_text
@@ -24,7 +26,7 @@ from mexdask.specialise import Specialisation, parsed_kernel
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.txt"))
-SECTION = re.compile(r"^# (types|source|ir|masked|c-scalar|error)\n", re.MULTILINE)
+SECTION = re.compile(r"^# (types|source|ir|masked|c-scalar|c-simd|error)\n", re.MULTILINE)
 
 
 def sections(text: str) -> dict[str, str]:
@@ -48,6 +50,10 @@ def written(types: str, source: str) -> str:
         parts["masked"] = masked_text(predicate(function).body)
         if kernel.unit.foreign is None:
             parts["c-scalar"] = scalar_c(function, "me_golden", "0" * 64)
+            form = choose(kernel.unit.masked, 32)
+            parts["c-simd"] = f"none: {form.reason}\n"
+            if form.width:
+                parts["c-simd"] = simd_c(kernel.unit.masked, "me_golden", "0" * 64, form.width)
         else:
             parts["c-scalar"] = f"none: {kernel.unit.foreign.name}\n"
     return "".join(f"# {name}\n{text}" for name, text in parts.items())
@@ -85,7 +91,7 @@ def test_no_name_or_comment_of_the_source_reaches_the_c():
     for path in FILES:
         given = sections(path.read_text(encoding="utf-8"))
         if "c-scalar" in given and "unmistakable" in given["source"]:
-            assert "unmistakable" not in given["c-scalar"]
+            assert "unmistakable" not in given["c-scalar"] + given["c-simd"]
             return
     pytest.fail("no golden file has the word in its source")
 
