@@ -39,12 +39,21 @@ def cast(value: Array, dtype: np.dtype) -> Array:
 
 def maximum(a: Array, b: Array) -> Array:
     """Return the larger, nan if either is nan, ``b`` on a tie (NumPy's choice varies by lane)."""
+    if no_nan(b):
+        return np.where(a <= b, b, a)
     return np.where((a > b) | (a != a), a, b)
 
 
 def minimum(a: Array, b: Array) -> Array:
     """Return the smaller, nan if either is nan, ``b`` on a tie."""
+    if no_nan(b):
+        return np.where(a >= b, b, a)
     return np.where((a < b) | (a != a), a, b)
+
+
+def no_nan(b: Array) -> bool:
+    """Tell whether it is plain without a look at every element that there is no nan."""
+    return b.dtype.kind != "f" or (b.ndim == 0 and bool(b == b))
 
 
 def fmax(a: Array, b: Array) -> Array:
@@ -70,10 +79,13 @@ def power(a: Array, b: Array) -> Array:
         return np.asarray(np.power(a, b))[()]
     # NumPy computes otherwise where one exponent is for all, so that the last bit (and infinities
     # to the power 0.5) would depend on the neighbours: never give it one alone.
+    one_for_all = b.ndim == 0
+    if one_for_all and b == 2:
+        return a * a
     a, b = np.broadcast_arrays(a, b)
     several = [np.resize(v, max(v.size, 2)) for v in (a, b)]
     raised = np.power(*several)[: a.size].reshape(a.shape)
-    return np.where(b == 2, a * a, raised)[()]
+    return raised[()] if one_for_all else np.where(b == 2, a * a, raised)[()]
 
 
 def fdim(a: Array, b: Array) -> Array:
