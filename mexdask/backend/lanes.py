@@ -128,20 +128,15 @@ def loop_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
 
 def uniform_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
     """Return the variables that hold one value for all lanes at every point."""
+    statements = list(ir.walk_masked(masked.body))
     varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
-    sets = [n for n in ir.walk_masked(masked.body) if isinstance(n, ir.Set)]
-    varying |= {n.target for n in ir.walk_masked(masked.body) if isinstance(n, ir.Mask)} | {
-        masked.lanes
-    }
-    while True:
-        more = {
-            n.target
-            for n in sets
-            if n.mask is not None or any(v in varying for v in reads(n.value))
-        }
-        if more <= varying:
-            return frozenset(v for v in variables(masked) if v not in varying)
+    varying |= {masked.lanes} | {n.target for n in statements if isinstance(n, ir.Mask)}
+    sets = [n for n in statements if isinstance(n, ir.Set)]
+    varying |= {n.target for n in sets if n.mask is not None}
+    waiting = [(n.target, frozenset(reads(n.value))) for n in sets]
+    while more := {target for target, found in waiting if found & varying} - varying:
         varying |= more
+    return frozenset(v for v in variables(masked) if v not in varying)
 
 
 # Vector types and what is done with masks.

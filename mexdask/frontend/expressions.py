@@ -261,7 +261,15 @@ class ExpressionLowering:
 
     def operands(self, nodes: list[ast.expr]) -> list[Value]:
         """Lower operands; a refused one does not hide complaints about the others."""
-        return self.each(*(partial(self.expression, node) for node in nodes))
+        values = []
+        for node in nodes:
+            try:
+                values.append(self.expression(node))
+            except Abandon:
+                continue
+        if len(values) < len(nodes):
+            raise Abandon
+        return values
 
     def each(self, *works: Callable[[], T]) -> list[T]:
         """Do several works, all of them even if one gives up."""
@@ -563,9 +571,19 @@ class ExpressionLowering:
 
 def milestones(body: list[ast.stmt]) -> set[ast.expr]:
     """Return the nodes whose values go into temporaries, so that no expression gets very deep."""
+    if not deeper_than(MILESTONE, body):
+        return set()
     nodes = [node for statement in body for node in ast.walk(statement)]
     height: dict[ast.AST, int] = {}
     for node in reversed(nodes):  # ast.walk gives parents before children
         below = max((height.get(child, 0) for child in ast.iter_child_nodes(node)), default=0)
         height[node] = below + 1 if isinstance(node, ast.expr) else 0
     return {n for n, h in height.items() if isinstance(n, ast.expr) and h % MILESTONE == 0}
+
+
+def deeper_than(levels: int, body: list[ast.stmt]) -> bool:
+    """Tell whether the tree of some statements has more levels, those of statements included."""
+    level: list[ast.AST] = list(body)
+    for _ in range(levels):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return bool(level)

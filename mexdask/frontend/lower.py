@@ -118,6 +118,7 @@ class Lowering(ExpressionLowering):
         self.types = types
         self.result_dtype = result_dtype
         self.local_names = {*parsed.parameters, *assigned_names(parsed.body)}
+        self.assigned: dict[int, list[str]] = {}
         self.source = parsed.source
         self.constants = parsed.constants
         self.helpers = parsed.helpers
@@ -245,6 +246,12 @@ class Lowering(ExpressionLowering):
         calls = tuple(call.place for call in reversed(self.inlined))
         self.sites[-1] = replace(self.sites[-1], calls=calls)
 
+    def names_set_in(self, node: ast.stmt) -> list[str]:
+        """Return the names that a loop assigns, looked for once for all walks."""
+        if id(node) not in self.assigned:
+            self.assigned[id(node)] = sorted(assigned_names([node]))
+        return self.assigned[id(node)]
+
     # Joining types where paths meet.
 
     def settle(self, point: Assumed, found: list[Env]) -> Env | None:
@@ -261,7 +268,12 @@ class Lowering(ExpressionLowering):
         """Emit what brings each local from its dtype in one state to its dtype in another."""
         for name, t in (target or {}).items():
             now = source.get(name, Missing.MAYBE)
-            if isinstance(t, Missing) or isinstance(now, Missing) or held(t) == held(now):
+            if (
+                now is t
+                or isinstance(t, Missing)
+                or isinstance(now, Missing)
+                or held(t) == held(now)
+            ):
                 continue
             if kind(now) == "c" and kind(t) != "c":
                 continue  # what was assumed is about to be widened
@@ -475,7 +487,7 @@ class Lowering(ExpressionLowering):
 
     def passed_by(self, node: ast.stmt, frame: LoopFrame) -> Env:
         """Return the state of the head, where what only the loop assigns may be unassigned."""
-        state: Env = dict.fromkeys(sorted(assigned_names([node])), Missing.MAYBE)
+        state: Env = dict.fromkeys(self.names_set_in(node), Missing.MAYBE)
         for env in frame.back.found:
             state |= {n: t for n, t in env.items() if t is Missing.BROKEN}
         return {**state, **frame.head}
@@ -533,17 +545,15 @@ class Lowering(ExpressionLowering):
         """Return the value of a local, which must have one on every path to here."""
         assert self.env is not None
         state = self.env.get(name)
-        match state:
-            case Missing.BROKEN:
-                raise Abandon
-            case None:
-                self.fail("unassigned", f"{name!r} is read before it is assigned", span,
-                          f"assign {name!r} first")  # fmt: skip
-            case Missing.MAYBE:
-                self.fail("maybe-unassigned", f"{name!r} may be unassigned here", span,
-                          f"assign {name!r} before the if or the loop that sets it")  # fmt: skip
-        assert not isinstance(state, Missing | None)
-        return Value(self.var(name, held(state)), state)
+        if state is None:
+            self.fail("unassigned", f"{name!r} is read before it is assigned", span,
+                      f"assign {name!r} first")  # fmt: skip
+        if not isinstance(state, Missing):
+            return Value(self.var(name, held(state)), state)
+        if state is Missing.BROKEN:
+            raise Abandon
+        self.fail("maybe-unassigned", f"{name!r} may be unassigned here", span,
+                  f"assign {name!r} before the if or the loop that sets it")  # fmt: skip
 
 
 def keyword(node: ast.stmt) -> Span:
@@ -562,8 +572,16 @@ def join_envs(envs: list[Env]) -> Env | None:
     """Return the state where paths with these states meet; None where no path arrives."""
     if not envs:
         return None
-    names = dict.fromkeys(name for env in envs for name in env)
-    return {name: join_states([env.get(name, Missing.MAYBE) for env in envs]) for name in names}
+    first, *others = envs
+    joined = dict(first)
+    for name in dict.fromkeys(name for env in envs for name in env):
+        state = first.get(name, Missing.MAYBE)
+        for env in others:
+            if env.get(name, Missing.MAYBE) is not state:
+                state = join_states([env.get(name, Missing.MAYBE) for env in envs])
+                break
+        joined[name] = state
+    return joined
 
 
 def join_states(states: list[State]) -> State:
