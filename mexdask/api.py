@@ -12,7 +12,7 @@ import numpy as np
 from mexdask import chunk
 from mexdask.arguments import Argument, bind, native_dtype
 from mexdask.blockkernel import BlockKernel, interned
-from mexdask.chunk import Place
+from mexdask.chunk import WHOLE
 from mexdask.errors import ArgumentError, SourceText, described
 from mexdask.explanation import Explanation, explain_native
 from mexdask.frontend.freenames import gather
@@ -100,7 +100,7 @@ class Kernel:
         **named: Any,
     ) -> Any:
         """Run the kernel as `apply` does."""
-        given = {**named, **checked_params(params, named)}
+        given = {**named, **checked_params(params, named)} if params is not None else named
         return Call.of(self, arrays, given, jit, dtype, align, on_error).run()
 
     def specialised(
@@ -257,7 +257,7 @@ def apply(
     >>> mexdask.apply("x * x if x % 2 else -x", x).compute()
     array([ 0,  1, -2,  9, -4, 25])
     """
-    given = {**named, **checked_params(params, named)}
+    given = {**named, **checked_params(params, named)} if params is not None else named
     return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).run()
 
 
@@ -293,7 +293,7 @@ def explain(
     >>> mexdask.explain("x / 2", np.arange(3, dtype="int32")).signature
     '(x: int32[]) -> float64'
     """
-    given = {**named, **checked_params(params, named)}
+    given = {**named, **checked_params(params, named)} if params is not None else named
     return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).explain()
 
 
@@ -362,6 +362,8 @@ class Call(NamedTuple):
 
     def values(self) -> list[Any]:
         """Return the arguments as arrays of their parameters' dtypes, scalars as 0-d arrays."""
+        if self.specialisation.takes_arrays_only:
+            return [a.value for a in self.arguments]
         params = self.specialisation.function.params
         return [
             a.value if a.is_array else np.asarray(a.value, p.var.dtype)
@@ -375,8 +377,7 @@ class Call(NamedTuple):
 
             alignment = array.align(self.arguments, self.align)
             return array.apply_blockwise(self.block_kernel(), self.arguments, alignment)
-        place = Place((0,) * len(self.shape), self.shape, self.shape)
-        out = chunk.run(self.specialisation, self.values(), self.shape, place, self.settings)
+        out = chunk.run(self.specialisation, self.values(), self.shape, WHOLE, self.settings)
         return out if self.shape else out[()]
 
     def explain(self) -> Explanation:
@@ -418,7 +419,7 @@ def broadcast_shape(arrays: Sequence[Argument]) -> tuple[Any, ...]:
         If the arrays do not broadcast.
     """
     shapes = [a.value.shape for a in arrays]
-    if len(shapes) == 1 or all(s == shapes[0] for s in shapes[1:]):
+    if not shapes or shapes.count(shapes[0]) == len(shapes):
         return shapes[0] if shapes else ()
     ndim = max(map(len, shapes))
     result = []

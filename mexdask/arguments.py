@@ -117,6 +117,8 @@ def call_text(parsed: Parsed) -> str:
 def classify(name: str, value: Any) -> Argument:
     """Return an argument with its type, or raise with its name and what to do."""
     kind = type(value)
+    if kind is np.ndarray:
+        return Argument(name, value, checked_dtype(name, value.dtype), value.ndim > 0)
     if kind in (bool, int, float, complex):
         if kind is int and not -(2**63) <= value < 2**63:
             bits = value.bit_length()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +36,10 @@ class Place(NamedTuple):
     offset: Shape
     shape: Shape
     whole: Shape
+
+
+WHOLE = Place((), (), ())
+"""The place of a chunk that is the whole array, whatever its shape."""
 
 
 def run(
@@ -114,8 +119,8 @@ def run_native(
         if not (value.flags.aligned and value.dtype.isnative):
             value = value.astype(parameter.var.dtype)
             converted.append(value)  # alive until the calls below have read it
-        arrays.append((value.__array_interface__["data"][0], broadcast_strides(value, shape)))
-    arrays.append((out.__array_interface__["data"][0], out.strides))
+        arrays.append((address_of(value), broadcast_strides(value, shape)))
+    arrays.append((address_of(out), out.strides))
     error = ErrorPlace() if kernel.function.sites else None
     limit, tolerant = settings.while_max_iters, settings.on_error == "nan"
     for start, part in slabs(shape, NATIVE_SLAB):
@@ -158,6 +163,19 @@ def run_interpreted(
             made_nan += len(failed)
         out[where] = results[0].reshape(part)
     return End(None, made_nan)
+
+
+def address_of(array: Array) -> int:
+    """Return the address of an array's first element.
+
+    The buffer's address costs a quarter of what NumPy's own description of the array does; arrays
+    that are read-only or not contiguous have no such buffer.
+    """
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        address: int = array.__array_interface__["data"][0]
+        return address
 
 
 def broadcast_strides(array: Array, shape: Shape) -> Shape:
@@ -219,7 +237,7 @@ def runtime_error(
         f"{p.var.name} = {np.broadcast_to(a, shape)[index]}"
         for p, a in zip(kernel.function.params, arguments, strict=True)
     )
-    whole = None if place is None else shifted(index, place.offset)
+    whole = None if place is None else index if place is WHOLE else shifted(index, place.offset)
     where = (
         f"index {index} of a block whose place is unknown" if whole is None else f"index {whole}"
     )

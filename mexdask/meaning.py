@@ -39,6 +39,8 @@ def cast(value: Array, dtype: np.dtype) -> Array:
 
 def maximum(a: Array, b: Array) -> Array:
     """Return the larger, nan if either is nan, ``b`` on a tie (NumPy's choice varies by lane)."""
+    if b.ndim == 0 and (b > 0 or b < 0):  # no tie of zeros of two signs: NumPy has no choice
+        return np.maximum(a, b)
     if no_nan(b):
         return np.where(a <= b, b, a)
     return np.where((a > b) | (a != a), a, b)
@@ -46,6 +48,8 @@ def maximum(a: Array, b: Array) -> Array:
 
 def minimum(a: Array, b: Array) -> Array:
     """Return the smaller, nan if either is nan, ``b`` on a tie."""
+    if b.ndim == 0 and (b > 0 or b < 0):
+        return np.minimum(a, b)
     if no_nan(b):
         return np.where(a >= b, b, a)
     return np.where((a < b) | (a != a), a, b)

@@ -68,6 +68,8 @@ class Specialisation:
         The stage that gives the result.
     dtype : numpy.dtype
         Of the result.
+    takes_arrays_only : bool
+        Whether no parameter is a scalar.
     """
 
     def __init__(self, parsed: Parsed, signature: tuple[str, ...], result: str):
@@ -80,6 +82,7 @@ class Specialisation:
             raise too_deep(parsed.source) from None
         self.function = self.program.result
         self.dtype = self.function.results[0]
+        self.takes_arrays_only = all(t.is_array for t in self.types)
         self.unit = Unit(self.function, self.function.name, parsed.source.text)
 
     @property

@@ -66,7 +66,8 @@ class Interpreter:
         function = self.masked.function
         env: Env = {p.var: a for p, a in zip(function.params, arguments, strict=True)}
         env[self.masked.lanes] = np.ones(lanes, bool)
-        env[LANE] = np.arange(lanes)
+        if function.sites:
+            env[LANE] = np.arange(lanes)
         state = Run(limit, self.footprints)
         with np.errstate(all="ignore"):
             run_body(self.masked.body, env, lanes, state)
