@@ -38,26 +38,28 @@ def cast(value: Array, dtype: np.dtype) -> Array:
 
 
 def maximum(a: Array, b: Array) -> Array:
-    """Return the larger, nan if either is nan, ``b`` on a tie (NumPy's choice varies by lane)."""
-    if b.ndim == 0 and (b > 0 or b < 0):  # no tie of zeros of two signs: NumPy has no choice
+    """Return the larger, nan if either is nan, ``b`` on a tie."""
+    if ties_alike(b, signed=False):
         return np.maximum(a, b)
-    if no_nan(b):
-        return np.where(a <= b, b, a)
     return np.where((a > b) | (a != a), a, b)
 
 
 def minimum(a: Array, b: Array) -> Array:
     """Return the smaller, nan if either is nan, ``b`` on a tie."""
-    if b.ndim == 0 and (b > 0 or b < 0):
+    if ties_alike(b, signed=True):
         return np.minimum(a, b)
-    if no_nan(b):
-        return np.where(a >= b, b, a)
     return np.where((a < b) | (a != a), a, b)
 
 
-def no_nan(b: Array) -> bool:
-    """Tell whether it is plain without a look at every element that there is no nan."""
-    return b.dtype.kind != "f" or (b.ndim == 0 and bool(b == b))
+def ties_alike(b: Array, *, signed: bool) -> bool:
+    """Tell whether NumPy has no choice on a tie, which it makes by machine and lane.
+
+    Only zeros of two signs differ on a tie; against one zero for all lanes, NumPy's larger is the
+    unsigned one and its smaller the signed one everywhere.
+    """
+    if b.dtype.kind != "f":
+        return True
+    return b.ndim == 0 and bool(b > 0 or b < 0 or (b == 0 and np.signbit(b) == signed))
 
 
 def fmax(a: Array, b: Array) -> Array:
@@ -86,9 +88,12 @@ def power(a: Array, b: Array) -> Array:
     one_for_all = b.ndim == 0
     if one_for_all and b == 2:
         return a * a
-    a, b = np.broadcast_arrays(a, b)
-    several = [np.resize(v, max(v.size, 2)) for v in (a, b)]
-    raised = np.power(*several)[: a.size].reshape(a.shape)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    if math.prod(shape) < 2:
+        pair = [np.resize(v, 2) for v in (a, b)]
+        raised = np.power(*pair)[:1].reshape(shape)
+    else:
+        raised = np.power(*(np.full(shape, v) if v.ndim == 0 else v for v in (a, b)))
     return raised[()] if one_for_all else np.where(b == 2, a * a, raised)[()]
 
 
