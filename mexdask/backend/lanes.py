@@ -74,9 +74,18 @@ def gang_of(masked: MaskedFunction, width: int) -> Gang:
 
 
 def loop_statements(masked: MaskedFunction) -> list[ir.Masked]:
-    """Return the statements inside loops."""
-    loops = [node for node in ir.walk_masked(masked.body) if isinstance(node, ir.Loop)]
+    """Return the statements inside loops, each once."""
+    loops = outer_loops(masked.body)
     return [node for loop in loops for node in ir.walk_masked(loop.body)]
+
+
+def outer_loops(body: tuple[ir.Masked, ...]) -> Iterator[ir.Loop]:
+    """Yield the loops that stand in no other."""
+    for node in body:
+        if isinstance(node, ir.Loop):
+            yield node
+        elif isinstance(node, ir.Guard):
+            yield from outer_loops(node.body)
 
 
 def loop_float_size(masked: MaskedFunction) -> int:
