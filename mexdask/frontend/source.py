@@ -73,11 +73,12 @@ def stale(function: types.FunctionType, origin: str) -> str:
 def only_definition(text: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     """Return the function that a text defines, if it is that alone."""
     try:
-        match ast.parse(text).body:
-            case [ast.FunctionDef() | ast.AsyncFunctionDef() as definition]:
-                return definition
+        body = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        pass
+        return None
+    match body:
+        case [ast.FunctionDef() | ast.AsyncFunctionDef() as definition]:
+            return definition
     return None
 
 
