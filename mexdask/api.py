@@ -100,7 +100,7 @@ class Kernel:
         **named: Any,
     ) -> Any:
         """Run the kernel as `apply` does."""
-        given = {**named, **checked_params(params, named)} if params is not None else named
+        given = with_params(named, params)
         return Call.of(self, arrays, given, jit, dtype, align, on_error).run()
 
     def specialised(
@@ -257,7 +257,7 @@ def apply(
     >>> mexdask.apply("x * x if x % 2 else -x", x).compute()
     array([ 0,  1, -2,  9, -4, 25])
     """
-    given = {**named, **checked_params(params, named)} if params is not None else named
+    given = with_params(named, params)
     return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).run()
 
 
@@ -293,20 +293,20 @@ def explain(
     >>> mexdask.explain("x / 2", np.arange(3, dtype="int32")).signature
     '(x: int32[]) -> float64'
     """
-    given = {**named, **checked_params(params, named)} if params is not None else named
+    given = with_params(named, params)
     return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).explain()
 
 
-def checked_params(params: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return ``params``, which must not repeat a keyword."""
+def with_params(named: Mapping[str, Any], params: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return all arguments by name; ``params`` must not repeat a keyword."""
     if params is None:
-        return {}
+        return named
     if not isinstance(params, Mapping):
         raise ArgumentError(f"params is {described(type(params))}; give a dict of name to argument")
     for name in params:
         if name in named:
             raise ArgumentError(f"{name!r} is given both in params and by keyword")
-    return params
+    return {**named, **params}
 
 
 class Call(NamedTuple):

@@ -17,7 +17,6 @@ from mexdask.dtypes import BOOL, UINT64
 
 Array = np.ndarray[Any, Any]  # or a NumPy scalar, which has all that is used here
 INT64_MIN = np.int64(-(2**63))
-INT64_MAX = np.int64(2**63 - 1)
 
 
 def cast(value: Array, dtype: np.dtype) -> Array:

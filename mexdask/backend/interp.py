@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -79,25 +78,17 @@ class Interpreter:
 def prepare(masked: MaskedFunction) -> Interpreter:
     """Return an interpreter of a masked function."""
     footprints: dict[int, Footprint] = {}
-    for node in walk(masked.body):
+    for node in ir.walk_masked(masked.body):
         if isinstance(node, ir.Loop):
             footprints[id(node)] = footprint(node)
     return Interpreter(masked, footprints)
-
-
-def walk(body: tuple[ir.Masked, ...]) -> Iterator[ir.Masked]:
-    """Yield every statement, nested ones included."""
-    for node in body:
-        yield node
-        if isinstance(node, (ir.Guard, ir.Loop)):
-            yield from walk(node.body)
 
 
 def footprint(loop: ir.Loop) -> Footprint:
     """Return what a loop touches."""
     touched: set[ir.Var] = {loop.live, LANE}
     kept: set[ir.Var] = {loop.live}
-    for node in walk(loop.body):
+    for node in ir.walk_masked(loop.body):
         match node:
             case ir.Set(target, value, mask):
                 touched.update(reads(value), (target,), () if mask is None else (mask,))

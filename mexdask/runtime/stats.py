@@ -74,11 +74,6 @@ def count_chunk(
             row["memory_hits"] += 1
 
 
-def add_seconds(kernel: str, counter: Counter, seconds: float) -> None:
-    """Add to the time of native, interpreted or compiled without counting one more."""
-    count(kernel, counter, 0, seconds)
-
-
 def count_failure(failure: Failure) -> bool:
     """Count a failure by class and keep its text; tell whether it is the first of its class."""
     global _last_error

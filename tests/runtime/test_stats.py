@@ -28,7 +28,7 @@ def test_a_counter_counts_by_kernel_and_in_all(counter: stats.Counter) -> None:
 @pytest.mark.parametrize(("counter", "seconds"), stats.SECONDS.items())
 def test_time_is_added_beside_the_count(counter: stats.Counter, seconds: str) -> None:
     stats.count("a", counter, 2, 0.5)
-    stats.add_seconds("a", counter, 0.25)
+    stats.count("a", counter, 0, 0.25)
     seen = stats.snapshot()
     assert (seen[counter], seen[seconds]) == (2, 0.75)
     assert seen["kernels"]["a"][seconds] == 0.75
