@@ -26,7 +26,7 @@ from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel
 from mexdask.runtime.memory import KERNELS, Outcome
-from mexdask.runtime.target import host_target, user_flags
+from mexdask.runtime.target import Host, target_on, this_host, user_flags
 from mexdask.runtime.toolchain import find_compiler
 from mexdask.settings import KernelSettings, is_enabled, process_settings
 from mexdask.stack import roomy
@@ -109,9 +109,9 @@ class Unit:
         """Return the masked form, for the interpreter and for vector lanes."""
         return predicate(self.function)
 
-    def form(self, simd: str) -> Form:
-        """Return the form of C that the function gets on this machine."""
-        width = vector_width(host_target().isa, simd)
+    def form(self, simd: str, isa: str | None = None) -> Form:
+        """Return the form of C that the function gets, at another level than this machine's too."""
+        width = vector_width(this_host().isa if isa is None else isa, simd)
         if width not in self._forms:
             self._forms[width] = roomy(choose)(self.masked, width)
         return self._forms[width]
@@ -120,21 +120,24 @@ class Unit:
         """Return the cache key on this machine, under the user's extra flags and choice of form."""
         key = self._keys.get((flags, simd))
         if key is None:
-            names = tuple(
-                f"{p.var.dtype.name}{'[]' if p.is_array else ''}" for p in self.function.params
-            )
-            results = tuple(d.name for d in self.function.results)
-            target = host_target(self.function.fp, flags)
-            form = self.form(simd)
-            order = f"{ANY_NDIM}/{form.name}{form.width or ''}"
-            key = CacheKey(self.dsl_hash, (*names, "->", *results), order, target)
-            self._keys[flags, simd] = key
+            key = self._keys[flags, simd] = self.key_on(this_host(), flags, simd)
         return key
+
+    def key_on(self, host: Host, flags: tuple[str, ...], simd: str) -> CacheKey:
+        """Return the cache key in a process on a host, this one or another."""
+        names = tuple(
+            f"{p.var.dtype.name}{'[]' if p.is_array else ''}" for p in self.function.params
+        )
+        results = tuple(d.name for d in self.function.results)
+        target = target_on(host, self.function.fp, flags)
+        form = self.form(simd, target.isa)
+        order = f"{ANY_NDIM}/{form.name}{form.width or ''}"
+        return CacheKey(self.dsl_hash, (*names, "->", *results), order, target)
 
     @roomy
     def c_text(self, key: CacheKey, simd: str) -> str:
         """Return the C text that goes to the compiler for a key."""
-        if width := self.form(simd).width:
+        if width := self.form(simd, key.target.isa).width:
             return simd_c(self.masked, key.symbol, key.digest, width)
         return scalar_c(self.function, key.symbol, key.digest)
 

@@ -80,6 +80,30 @@ REFUSED = (
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """What a process runs on, as far as machine code cares; it travels, to be compiled for.
+
+    Parameters
+    ----------
+    machine, system, libc : str
+        As ``platform`` names them; ``libc`` has its version.
+    pointer_bits : int
+        32 or 64.
+    byteorder : str
+        "little" or "big".
+    isa : str
+        The best level of its CPU on x86-64, empty for the baseline elsewhere.
+    """
+
+    machine: str
+    system: str
+    libc: str
+    pointer_bits: int
+    byteorder: str
+    isa: str
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a shared object was or will be made for; every field is part of the cache key.
 
@@ -129,7 +153,14 @@ def isa_level(
         return ""
     known = CPU_FEATURES if features is None else features
     best = next((level for level in reversed(LEVELS[1:]) if has_level(level, known)), LEVELS[0])
-    return best if wanted not in LEVELS else min(best, wanted, key=LEVELS.index)
+    return lowered(best, wanted)
+
+
+def lowered(best: str, wanted: str) -> str:
+    """Return the wanted level where a CPU whose best is ``best`` has it, else ``best``."""
+    if best not in LEVELS or wanted not in LEVELS:
+        return best
+    return min(best, wanted, key=LEVELS.index)
 
 
 def has_level(level: str, features: Mapping[str, bool]) -> bool:
@@ -160,30 +191,52 @@ def target_flags(
     return common + FP_FLAGS[fp] + march + user_flags + LIBRARIES
 
 
-@functools.lru_cache(maxsize=64)
-def host_target(fp: str = "strict", user_flags: tuple[str, ...] = (), isa: str = "auto") -> Target:
-    """Return the target of this process.
-
-    Parameters
-    ----------
-    fp : {"strict", "contract", "fast"}
-        The kernel's own wish.
-    user_flags : tuple of str
-        What ``user_flags`` let through.
-    isa : str
-        "auto" or a level that must not be passed.
-    """
-    level = isa_level(isa)
-    return Target(
+@functools.cache
+def this_host() -> Host:
+    """Return what this process runs on."""
+    return Host(
         machine=platform.machine(),
         system=platform.system(),
         libc="-".join(part for part in platform.libc_ver() if part) or "unknown",
         pointer_bits=8 * struct.calcsize("P"),
         byteorder=sys.byteorder,
+        isa=isa_level(),
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def target_on(
+    host: Host, fp: str = "strict", user_flags: tuple[str, ...] = (), isa: str = "auto"
+) -> Target:
+    """Return the target of a process on a host, this one or another.
+
+    Parameters
+    ----------
+    host : Host
+        Where the code is to run.
+    fp : {"strict", "contract", "fast"}
+        The kernel's own wish.
+    user_flags : tuple of str
+        What ``user_flags`` let through there.
+    isa : str
+        "auto" or a level that must not be passed.
+    """
+    level = lowered(host.isa, isa)
+    return Target(
+        machine=host.machine,
+        system=host.system,
+        libc=host.libc,
+        pointer_bits=host.pointer_bits,
+        byteorder=host.byteorder,
         isa=level,
         abi=ABI_VERSION,
-        flags=target_flags(fp, level, user_flags),
+        flags=target_flags(fp, level, user_flags, host.system),
     )
+
+
+def host_target(fp: str = "strict", user_flags: tuple[str, ...] = (), isa: str = "auto") -> Target:
+    """Return the target of this process; parameters as for ``target_on``."""
+    return target_on(this_host(), fp, user_flags, isa)
 
 
 @functools.lru_cache(maxsize=16)

@@ -15,7 +15,14 @@ from runtime_kit import REAL_CC, c_text, fake_cc, make_key, script
 from mexdask.runtime import process
 from mexdask.runtime import target as target_module
 from mexdask.runtime.failure import Failure, FailureClass
-from mexdask.runtime.target import host_target, isa_level, target_flags, user_flags
+from mexdask.runtime.target import (
+    host_target,
+    isa_level,
+    target_flags,
+    target_on,
+    this_host,
+    user_flags,
+)
 from mexdask.runtime.toolchain import Compiler, compile_image, find_compiler
 from mexdask.settings import ProcessSettings
 
@@ -106,10 +113,30 @@ def test_the_level_is_the_best_that_the_machine_has(
 
 def test_the_target_needs_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    target_module.host_target.cache_clear()
+    target_module.this_host.cache_clear()
+    target_module.target_on.cache_clear()
     target = host_target()
     assert target.flags[-1] == "-lm"
     assert target.pointer_bits in (32, 64)
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted", "level"),
+    [
+        ("x86-64-v3", "auto", "x86-64-v3"),
+        ("x86-64-v3", "x86-64-v4", "x86-64-v3"),
+        ("x86-64-v4", "x86-64-v2", "x86-64-v2"),
+        ("", "x86-64-v2", ""),
+    ],
+)
+def test_the_target_of_another_host(host: str, wanted: str, level: str) -> None:
+    own = host_target()
+    target = target_on(replace(this_host(), isa=host), isa=wanted)
+    assert target.isa == level
+    assert [flag for flag in target.flags if flag.startswith("-march=")] == (
+        [f"-march={level}"] if level else []
+    )
+    assert replace(target, isa=own.isa, flags=own.flags) == own
 
 
 def settings_for(cc: object, **changes: object) -> ProcessSettings:
