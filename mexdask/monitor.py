@@ -21,7 +21,8 @@ def stats(client: Any = None) -> dict[str, Any]:
         ``native`` and ``interpreted`` (chunks), ``compiled``, ``memory_hits``, ``disk_hits``,
         ``negative_hits`` (lookups), ``nan_elements`` (made nan by ``on_error="nan"``),
         ``failures`` (by class), ``compile_seconds``, ``native_seconds``, ``interpreted_seconds``,
-        ``kernels`` (the counters by kernel name), ``cache`` (root, entries, bytes, quarantined)
+        ``kernels`` (the counters by kernel name), ``cache`` (root, entries, bytes, quarantined, and
+        ``set_aside``: which entries were bad, and why)
         and ``last_error``. With a client, such a
         dict for each worker, by address.
 

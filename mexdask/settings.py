@@ -15,6 +15,7 @@ JIT_MODES = ("auto", "off", "require")
 ON_ERROR_MODES = ("raise", "nan")
 SIMD_MODES = ("auto", "off", "16", "32", "64")
 WHILE_MAX_ITERS = 10_000_000
+LONGEST_COMPILE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class ProcessSettings:
         The directory that holds ``miniexpr-jit``.
     compile_timeout : float
         Seconds that one run of the compiler may take.
+    cache_size : int
+        Bytes that the cache directory may hold.
     """
 
     compiler: str = ""
@@ -77,6 +80,16 @@ class ProcessSettings:
     path: str = os.defpath
     tmpdir: str = "/tmp"
     compile_timeout: float = 30.0
+    cache_size: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        if not 0 < self.compile_timeout <= LONGEST_COMPILE:
+            raise ArgumentError(
+                f"compile-timeout: {self.compile_timeout!r} is not a number of seconds "
+                f"above 0 and up to {LONGEST_COMPILE:g}"
+            )
+        if self.cache_size < 0:
+            raise ArgumentError(f"cache-size: {self.cache_size!r} is not a number of bytes")
 
 
 def is_enabled(environ: Mapping[str, str] = os.environ) -> bool:
@@ -91,8 +104,32 @@ def process_settings(environ: Mapping[str, str] = os.environ) -> ProcessSettings
         cflags=environ.get("ME_DSL_JIT_CFLAGS", "").strip(),
         path=environ.get("PATH", os.defpath),
         tmpdir=environ.get("TMPDIR") or "/tmp",
-        compile_timeout=float(configured("compile-timeout", 30.0)),
+        compile_timeout=seconds(configured("compile-timeout", 30.0)),
+        cache_size=byte_count(configured("cache-size", 256 << 20)),
     )
+
+
+def seconds(value: object) -> float:
+    """Return the number of seconds in a setting."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ArgumentError(f"compile-timeout: {value!r} is not a number of seconds") from None
+
+
+@functools.lru_cache(maxsize=16)
+def byte_count(value: int | str) -> int:
+    """Return the number of bytes in a setting, which may be spelled like ``256 MiB``."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        from dask.utils import parse_bytes
+
+        return int(parse_bytes(str(value)))
+    except (ImportError, ValueError):
+        raise ArgumentError(
+            f"cache-size: {value!r} is not a number of bytes; write 256 MiB, say"
+        ) from None
 
 
 def configured(key: str, default: object) -> Any:

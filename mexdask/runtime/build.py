@@ -71,7 +71,7 @@ def find_or_make(
             return Failure(FailureClass.LOCK_WAIT, f"another process has not built {key.symbol}")
         if (kernel := from_disk(store, key, identity)) is not None:
             return kernel
-        entry = make(key, emit, compiler, store, settings.compile_timeout)
+        entry = make(key, emit, compiler, store, settings)
     pause.note(key, entry, clock())
     return entry
 
@@ -91,7 +91,11 @@ def from_disk(store: Store, key: CacheKey, identity: str | None) -> LoadedKernel
 
 
 def make(
-    key: CacheKey, emit: Callable[[], str], compiler: Compiler, store: Store, timeout: float
+    key: CacheKey,
+    emit: Callable[[], str],
+    compiler: Compiler,
+    store: Store,
+    settings: ProcessSettings,
 ) -> LoadedKernel | Failure:
     """Compile a key, load it, and only then let others have it."""
     text = emit()
@@ -99,14 +103,14 @@ def make(
         return Failure(FailureClass.TOO_BIG, f"{key.symbol}: {len(text)} characters of C")
     with store.staging() as directory:
         start = time.monotonic()
-        image = compile_image(compiler, text, key.target, directory, timeout)
+        image = compile_image(compiler, text, key.target, directory, settings.compile_timeout)
         seconds = time.monotonic() - start
     if isinstance(image, Failure):
         return image
     record = make_record(key, compiler.identity, compiler.version, text.encode())
     artifact = Artifact(image, record)
     kernel = load(artifact, key, "compiled", compile_seconds=seconds)
-    if isinstance(kernel, LoadedKernel) and store.publish(key, artifact):
+    if isinstance(kernel, LoadedKernel) and store.publish(key, artifact, settings.cache_size):
         return replace(kernel, path=store.path(key, compiler.identity))
     return kernel
 

@@ -19,16 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from mexdask.runtime.entry import (
-    Artifact,
-    Rejected,
-    check_image,
-    check_record,
-    entry_name,
-    pack,
-    read_regular,
-    unpack,
-)
+from mexdask.runtime.entry import Artifact, Rejected, entry_name, pack, read_entry
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.lock import LockState, file_lock
 from mexdask.runtime.root import (
@@ -42,9 +33,7 @@ from mexdask.runtime.root import (
 )
 from mexdask.runtime.sweep import (
     MOST_BYTES,
-    MOST_ENTRIES,
-    entry_stats,
-    listing,
+    WHY,
     staging_name,
     sweep_bad,
     sweep_entries,
@@ -52,6 +41,7 @@ from mexdask.runtime.sweep import (
 )
 
 SWEEP_ONE_IN = 64
+LONGEST_WHY = 500
 TOUCH_AFTER = 86400.0
 # Windows lacks these; nothing is opened there, but the module must import.
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -68,16 +58,22 @@ class Store:
     ----------
     root : Root
         A checked directory; the store takes over its descriptor.
+
+    Attributes
+    ----------
+    entries, bad : int
+        Descriptors of the directories of entries and of what was set aside.
     """
 
     def __init__(self, root: Root):
         self.root = root
         self._fds = [root.fd]
+        self._unswept = 0
         self._version = self._own("v1", root.fd)
-        self._entries = self._own("e", self._version)
+        self.entries = self._own("e", self._version)
         self._locks = self._own("l", self._version)
         self._staging = self._own("t", self._version)
-        self._bad = self._own("q", self._version)
+        self.bad = self._own("q", self._version)
         with suppress(OSError):  # so that backups pass the cache by
             fd = os.open("CACHEDIR.TAG", NEW_FILE, 0o600, dir_fd=root.fd)
             with open(fd, "wb") as file:
@@ -127,16 +123,26 @@ class Store:
         except OSError:
             return None
 
-    def publish(self, key: CacheKey, artifact: Artifact) -> bool:
-        """Put an entry where others find it, whole or not at all; tell whether that worked."""
-        temporary = staging_name()
+    def publish(self, key: CacheKey, artifact: Artifact, most_bytes: int = MOST_BYTES) -> bool:
+        """Put an entry where others find it, whole or not at all; tell whether that worked.
+
+        Parameters
+        ----------
+        key : CacheKey
+            What the entry is.
+        artifact : Artifact
+            Its bytes and its record.
+        most_bytes : int
+            How large the cache may become; the least used entries go when it is larger.
+        """
+        temporary, data = staging_name(), pack(artifact)
         try:
             fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=self._staging)
             try:
                 with open(fd, "wb") as file:
-                    file.write(pack(artifact))
+                    file.write(data)
                 with suppress(FileExistsError):
-                    os.mkdir(key.digest[:2], 0o700, dir_fd=self._entries)
+                    os.mkdir(key.digest[:2], 0o700, dir_fd=self.entries)
                 with self._shelf(key) as shelf:
                     name = entry_name(key, str(artifact.record["compiler"]))
                     os.rename(temporary, name, src_dir_fd=self._staging, dst_dir_fd=shelf)
@@ -146,14 +152,16 @@ class Store:
         except OSError as error:
             log.info("a kernel was not kept in %s: %s", self.root.path, error)
             return False
-        if random.randrange(SWEEP_ONE_IN) == 0:
-            self.sweep()
+        self._unswept += len(data)
+        if random.randrange(SWEEP_ONE_IN) == 0 or self._unswept >= most_bytes / SWEEP_ONE_IN:
+            self._unswept = 0
+            self.sweep(most_bytes)
         return True
 
     def reject(self, key: CacheKey, compiler: str, why: str) -> None:
         """Set aside an entry that could not be loaded although its bytes were right."""
         with suppress(OSError), self._shelf(key) as shelf:
-            self._quarantine(entry_name(key, compiler), shelf, why)
+            self.quarantine(entry_name(key, compiler), shelf, why)
 
     def lock(self, key: CacheKey, wait: float) -> AbstractContextManager[LockState]:
         """Hold one of 256 locks, so that one process compiles a key; wait at most so long."""
@@ -175,27 +183,21 @@ class Store:
             os.close(fd)
             shutil.rmtree(name, ignore_errors=True, dir_fd=self._staging)
 
-    def sweep(self, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES) -> None:
-        """Drop what dead processes left, then the oldest entries if there are too many."""
+    def sweep(self, most_bytes: int = MOST_BYTES) -> None:
+        """Drop what dead processes left, what is never used, and the oldest if it is too much."""
         with file_lock("gc", self._version, wait=0.0) as state:
             if state is not LockState.BUSY:
                 sweep_staging(self._staging)
-                sweep_entries(self._entries, most_bytes, most_entries)
+                sweep_entries(self.entries, most_bytes)
 
-    def info(self) -> dict[str, object]:
-        """Return where the cache is and how much it holds."""
-        sizes = [size for _, size, _ in entry_stats(self._entries)]
-        return {
-            "root": self.root.path,
-            "entries": len(sizes),
-            "bytes": sum(sizes),
-            "quarantined": len(listing(self._bad)),
-        }
+    def _shelf(self, key: CacheKey) -> AbstractContextManager[int]:
+        """Open the directory that holds a key's entries."""
+        return self.shelf(key.digest[:2])
 
     @contextmanager
-    def _shelf(self, key: CacheKey) -> Iterator[int]:
-        """Open the directory that holds a key's entries."""
-        fd = os.open(key.digest[:2], READ_DIRECTORY, dir_fd=self._entries)
+    def shelf(self, name: str) -> Iterator[int]:
+        """Open one of the directories that hold entries."""
+        fd = os.open(name, READ_DIRECTORY, dir_fd=self.entries)
         try:
             if not check_own(fd):
                 raise PermissionError(errno.EPERM, "others can write the directory")
@@ -206,38 +208,45 @@ class Store:
     def _read(self, name: str, shelf: int, key: CacheKey, compiler: str | None) -> Artifact | None:
         """Return one entry if it is right in every respect; else set it aside."""
         try:
-            data, info = read_regular(name, shelf)
-            artifact = unpack(data)
-            check_record(artifact.record, key, compiler)
-            if name != entry_name(key, str(artifact.record["compiler"])):
-                raise Rejected("it has another entry's name")
-            check_image(artifact.image)
+            _, artifact, info = read_entry(name, shelf, key, compiler)
         except Rejected as error:
-            self._quarantine(name, shelf, str(error))
+            self.quarantine(name, shelf, str(error))
             return None
         except OSError as error:
             if error.errno in THE_ENTRY:
-                self._quarantine(name, shelf, str(error))
+                self.quarantine(name, shelf, str(error))
             return None
         if time.time() - info.st_mtime > TOUCH_AFTER:
             with suppress(OSError):
                 os.utime(name, dir_fd=shelf, follow_symlinks=False)
         return artifact
 
-    def _quarantine(self, name: str, shelf: int, why: str) -> None:
+    def quarantine(self, name: str, shelf: int, why: str) -> None:
         """Move a bad entry out of the way, or remove it; keep only the newest such."""
         log.info("entry %s of %s is set aside: %s", name, self.root.path, why)
         aside = f"{time.time_ns():020d}.{secrets.token_hex(4)}.{name}"
         try:
-            os.rename(name, aside, src_dir_fd=shelf, dst_dir_fd=self._bad)
+            os.rename(name, aside, src_dir_fd=shelf, dst_dir_fd=self.bad)
         except OSError:
             with suppress(OSError):
                 os.unlink(name, dir_fd=shelf)
-        sweep_bad(self._bad)
+        else:
+            with (
+                suppress(OSError),
+                open(os.open(aside + WHY, NEW_FILE, 0o600, dir_fd=self.bad), "wb") as file,
+            ):
+                file.write(why.encode(errors="replace")[:LONGEST_WHY])
+        sweep_bad(self.bad)
 
 
 _stores: dict[tuple[str, int, int], Store] = {}
 _opening = threading.Lock()
+
+
+def current_store() -> Store | None:
+    """Return the cache directory that this process opened last; opens none."""
+    stores = (s for (_, _, pid), s in reversed(_stores.items()) if pid == os.getpid())
+    return next(stores, None)
 
 
 def open_store(tmpdir: str) -> Store | None:
@@ -266,14 +275,6 @@ def opened(root: Root) -> Store | None:
     except OSError as error:
         log.warning("mexdask does not use %s for its cache: %s", root.path, error)
         return None
-
-
-def cache_info() -> dict[str, object]:
-    """Return what the cache holds that this process opened last; opens nothing itself."""
-    for (_, _, pid), store in reversed(_stores.items()):
-        if pid == os.getpid():
-            return store.info()
-    return {"root": None, "entries": 0, "bytes": 0, "quarantined": 0}
 
 
 def _after_fork() -> None:

@@ -101,6 +101,34 @@ def check_record(record: Mapping[str, object], key: CacheKey, compiler: str | No
             raise Rejected(f"{name} is not a short string")
 
 
+def read_entry(
+    name: str, dir_fd: int, key: CacheKey | None = None, compiler: str | None = None
+) -> tuple[CacheKey, Artifact, os.stat_result]:
+    """Return an entry that is right in every respect, or raise `Rejected`.
+
+    Parameters
+    ----------
+    name, dir_fd : str, int
+        The file, in an open directory that nobody else can write.
+    key : CacheKey or None
+        What the entry must be; None takes its own record's word, if its name says the same.
+    compiler : str or None
+        Identity of the compiler that must have made it; None takes any.
+    """
+    data, info = read_regular(name, dir_fd)
+    artifact = unpack(data)
+    if key is None:
+        try:
+            key = CacheKey.from_record(artifact.record)
+        except (KeyError, TypeError) as error:
+            raise Rejected(f"the record is no key's: {error!r}"[:200]) from None
+    check_record(artifact.record, key, compiler)
+    if name != entry_name(key, str(artifact.record["compiler"])):
+        raise Rejected("it has another entry's name")
+    check_image(artifact.image)
+    return key, artifact, info
+
+
 def read_regular(name: str, dir_fd: int | None = None) -> tuple[bytes, os.stat_result]:
     """Return the bytes of a file that only we could have written, or raise `Rejected`.
 

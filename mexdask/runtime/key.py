@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from mexdask.runtime.target import Target
 
@@ -55,3 +57,10 @@ class CacheKey:
         own = {"dsl_hash": self.dsl_hash, "dtypes": list(self.dtypes), "ndim": self.ndim}
         target = asdict(self.target)
         return own | target | {"flags": list(self.target.flags)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> CacheKey:
+        """Return the key whose fields a record has; what it lacks is a `KeyError`."""
+        target = {f.name: record[f.name] for f in fields(Target)}
+        target["flags"] = tuple(record["flags"])
+        return cls(record["dsl_hash"], tuple(record["dtypes"]), record["ndim"], Target(**target))

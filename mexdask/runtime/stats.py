@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import asdict
 from typing import Literal, get_args
 
-from mexdask.runtime.disk import cache_info
+from mexdask.runtime.disk import current_store
 from mexdask.runtime.failure import Failure
+from mexdask.runtime.inventory import CacheInfo, info
 
 Counter = Literal[
     "native",
@@ -94,9 +96,17 @@ def snapshot() -> dict[str, object]:
     return totals | {
         "failures": failures,
         "kernels": kernels,
-        "cache": cache_info(),
+        "cache": cache(),
         "last_error": last_error,
     }
+
+
+def cache() -> dict[str, object]:
+    """Return what the cache directory holds that this process uses, fit for JSON."""
+    store = current_store()
+    found = asdict(CacheInfo() if store is None else info(store))
+    bad = list(found.pop("set_aside"))
+    return found | {"quarantined": len(bad), "set_aside": bad}
 
 
 def reset() -> None:

@@ -18,12 +18,14 @@ from contextlib import suppress
 
 MOST_BYTES, MOST_ENTRIES = 256 << 20, 10_000
 SWEEP_TO = 0.8
+UNUSED = 90 * 86400.0
 MOST_BAD, MOST_BAD_BYTES = 16, 16 << 20
+WHY = ".why"
 STALE_STAGING = 3600.0
 
 
-def sweep_entries(entries_fd: int, most_bytes: int, most_entries: int) -> None:
-    """Drop the entries that were not used for longest, if there are too many."""
+def sweep_entries(entries_fd: int, most_bytes: int) -> None:
+    """Drop the entries that nobody uses and, if all are too many, those unused for longest."""
     now = time.time()
     oldest_first = sorted(entry_stats(entries_fd), key=lambda entry: entry[2])
     for name, _, used in oldest_first:
@@ -31,10 +33,10 @@ def sweep_entries(entries_fd: int, most_bytes: int, most_entries: int) -> None:
             with suppress(OSError):
                 os.utime(name, (now, now), dir_fd=entries_fd, follow_symlinks=False)
     size, count = sum(length for _, length, _ in oldest_first), len(oldest_first)
-    if size <= most_bytes and count <= most_entries:
-        return
-    for name, length, _ in oldest_first:
-        if size <= SWEEP_TO * most_bytes and count <= SWEEP_TO * most_entries:
+    part = SWEEP_TO if size > most_bytes or count > MOST_ENTRIES else 1.0
+    for name, length, used in oldest_first:
+        fits = size <= part * most_bytes and count <= part * MOST_ENTRIES
+        if fits and now - used < UNUSED:
             break
         remove(name, entries_fd)
         size, count = size - length, count - 1
@@ -52,11 +54,13 @@ def sweep_staging(staging_fd: int) -> None:
 def sweep_bad(bad_fd: int) -> None:
     """Keep the newest of the entries that were set aside; their names begin with the time."""
     size = 0
-    for count, name in enumerate(sorted(listing(bad_fd), reverse=True)):
+    names = sorted((n for n in listing(bad_fd) if not n.endswith(WHY)), reverse=True)
+    for count, name in enumerate(names):
         with suppress(OSError):
             size += os.lstat(name, dir_fd=bad_fd).st_size
             if count >= MOST_BAD or size > MOST_BAD_BYTES:
                 remove(name, bad_fd)
+                remove(name + WHY, bad_fd)
 
 
 def entry_stats(entries_fd: int) -> Iterator[tuple[str, int, float]]:

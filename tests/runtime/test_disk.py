@@ -20,7 +20,6 @@ from runtime_kit import (
     c_text,
     exit_code,
     make_key,
-    only_entry,
     quarantined,
     start_child,
 )
@@ -535,17 +534,39 @@ def test_staging_is_elsewhere_if_the_cache_cannot_be_written(
     assert not os.path.exists(real)
 
 
-def test_the_oldest_entries_go_first(store: Store, image: bytes, tmpdir_: Path) -> None:
+def test_the_oldest_entries_go_first(
+    store: Store, image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = [make_key(f"k{i}") for i in range(10)]
     for age, key in enumerate(reversed(keys)):
         store.publish(key, artifact_of(key, image))
         when = time.time() - 60 * age
         os.utime(store.path(key, CC), (when, when))
-    store.sweep(most_entries=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "MOST_ENTRIES", 9)
+        store.sweep()
     assert [k for k in keys if store.read(k, CC) is None] == keys[:3]
     size = os.path.getsize(store.path(keys[9], CC))
     store.sweep(most_bytes=3 * size)
     assert [k for k in keys if store.read(k, CC) is not None] == keys[8:]
+
+
+def test_what_nobody_uses_goes_even_if_there_is_room(store: Store, image: bytes) -> None:
+    for key, days in ((KEY, 89), (OTHER, 91)):
+        store.publish(key, artifact_of(key, image))
+        when = time.time() - days * 86400
+        os.utime(store.path(key, CC), (when, when))
+    store.sweep()
+    assert [os.path.exists(store.path(key, CC)) for key in (KEY, OTHER)] == [True, False]
+
+
+def test_a_small_cache_stays_small(store: Store, image: bytes, tmpdir_: Path) -> None:
+    most = 10 * len(image)
+    for i in range(40):
+        key = make_key(f"k{i}")
+        assert store.publish(key, artifact_of(key, image), most)
+        held = sum(p.stat().st_size for p in tmpdir_.glob("*/v1/e/*/*"))
+        assert held <= 1.2 * most
 
 
 def test_an_entry_from_the_future_counts_as_used_now(store: Store, image: bytes) -> None:
@@ -584,15 +605,3 @@ def test_staging_of_dead_processes_is_swept_and_that_of_live_ones_is_not(
         store.sweep()
         assert os.path.isdir(mine)
         assert len(list(staging.iterdir())) == 2
-
-
-def test_info_counts_what_there_is(store: Store, image: bytes, tmpdir_: Path) -> None:
-    store.publish(KEY, artifact_of(KEY, image))
-    plant(tmpdir_, store, b"junk" * 1000, OTHER)
-    store.read(OTHER, CC)
-    assert store.info() == {
-        "root": str(tmpdir_ / "miniexpr-jit"),
-        "entries": 1,
-        "bytes": only_entry(tmpdir_).stat().st_size,
-        "quarantined": 1,
-    }

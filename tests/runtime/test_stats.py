@@ -61,7 +61,10 @@ def test_reset_forgets_everything() -> None:
     stats.reset()
     assert stats.snapshot() == empty
     assert empty["last_error"] is None
-    assert empty["cache"] == {"root": None, "entries": 0, "bytes": 0, "quarantined": 0}
+    assert empty["cache"] == dict.fromkeys(("entries", "bytes", "quarantined"), 0) | {
+        "root": None,
+        "set_aside": [],
+    }
 
 
 def test_the_cache_is_shown_once_it_is_open(tmp_path) -> None:
