@@ -256,13 +256,12 @@ def parts(node: Expr) -> Iterator[Expr]:
     while stack:
         inner = stack.pop()
         yield inner
-        match inner:
-            case Cast(arg, _):
-                stack.append(arg)
-            case Apply(_, args, _):
-                stack.extend(args)
-            case Select(cond, yes, no, _):
-                stack.extend((cond, yes, no))
+        if isinstance(inner, Apply):
+            stack += inner.args
+        elif isinstance(inner, Cast):
+            stack.append(inner.arg)
+        elif isinstance(inner, Select):
+            stack += (inner.cond, inner.yes, inner.no)
 
 
 def computed_dtypes(function: Function) -> tuple[np.dtype, ...]:

@@ -26,7 +26,7 @@ from mexdask.dtypes import (
     weakened,
 )
 from mexdask.errors import NOWHERE, Diagnostic, Span
-from mexdask.frontend.parse import Constant, Parsed, operator_between, span_of
+from mexdask.frontend.parse import Constant, Parsed, children, operator_between, span_of
 from mexdask.ops import (
     BY_FUNCTION_NAME,
     CASTS,
@@ -101,7 +101,7 @@ class ExpressionLowering:
     complaints: list[Diagnostic]
     sites: list[ir.Site]
     temporaries: int
-    local_names: set[str]
+    local_names: frozenset[str]
     constants: dict[str, Constant]
     helpers: dict[str, Parsed]
     milestones: set[ast.expr]
@@ -569,21 +569,10 @@ class ExpressionLowering:
         return best
 
 
-def milestones(body: list[ast.stmt]) -> set[ast.expr]:
+def milestones(function: Parsed) -> set[ast.expr]:
     """Return the nodes whose values go into temporaries, so that no expression gets very deep."""
-    if not deeper_than(MILESTONE, body):
-        return set()
-    nodes = [node for statement in body for node in ast.walk(statement)]
     height: dict[ast.AST, int] = {}
-    for node in reversed(nodes):  # ast.walk gives parents before children
-        below = max((height.get(child, 0) for child in ast.iter_child_nodes(node)), default=0)
+    for node in reversed(function.nodes):  # parents come before children
+        below = max((height.get(child, 0) for child in children(node)), default=0)
         height[node] = below + 1 if isinstance(node, ast.expr) else 0
     return {n for n, h in height.items() if isinstance(n, ast.expr) and h % MILESTONE == 0}
-
-
-def deeper_than(levels: int, body: list[ast.stmt]) -> bool:
-    """Tell whether the tree of some statements has more levels, those of statements included."""
-    level: list[ast.AST] = list(body)
-    for _ in range(levels):
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return bool(level)

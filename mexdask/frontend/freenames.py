@@ -14,9 +14,9 @@ import numpy as np
 
 from mexdask.dtypes import supported
 from mexdask.errors import ArgumentError, Diagnostic, KernelSyntaxError, SourceText, described
-from mexdask.frontend.parse import MODULES, Parsed, parse, span_of
-from mexdask.frontend.source import PRAGMA, source_of_function, stale
-from mexdask.frontend.validate import assigned_names, validate
+from mexdask.frontend.parse import MODULES, Parsed, parse, pragma_comments, span_of
+from mexdask.frontend.source import source_of_function, stale
+from mexdask.frontend.validate import validate
 from mexdask.ops import ALIASES, CONSTANTS, FUNCTION_NAMES
 from mexdask.stack import roomy
 
@@ -112,12 +112,14 @@ def put_together(source: SourceText, gathered: Gathered) -> SourceText:
     """Return one text of constants, helpers and the kernel, which knows where each came from."""
     if not gathered.constants and not gathered.helpers:
         return source
-    pragmas = [line for line in source.text.split("\n") if PRAGMA.match(line)]
+    pragmas = [found.string for found in pragma_comments(source).values()]
     constants = [f"{name} = {text}" for name, text in gathered.constants.items()]
     lines, pieces = pragmas + constants, [(1, source.origin, source.first_line, source.margin)]
     for own in (*(text for _, text in reversed(gathered.helpers.values())), source):
         pieces.append((len(lines) + 1, own.origin, own.first_line, own.margin))
-        lines += own.text.split("\n")
+        # A helper's own pragmas hold where it is the kernel, not here.
+        below = pragma_comments(own)
+        lines += ["" if n in below else line for n, line in enumerate(own.text.split("\n"), 1)]
     return replace(source, text="\n".join(lines), pieces=tuple(pieces))
 
 
@@ -148,11 +150,10 @@ def check_text(function: types.FunctionType, parsed: Parsed) -> None:
 
 def free_names(function: types.FunctionType, parsed: Parsed) -> Iterator[ast.Name]:
     """Yield the names that a function does not bind itself."""
-    local = {*parsed.parameters, *assigned_names(parsed.body), function.__code__.co_name}
-    for statement in parsed.body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and node.id not in local:
-                yield node
+    local = parsed.variables | {function.__code__.co_name}
+    for node in parsed.nodes:
+        if isinstance(node, ast.Name) and node.id not in local:
+            yield node
 
 
 def value_of(function: types.FunctionType, name: str) -> Any:

@@ -1,31 +1,40 @@
 """From a valid kernel and the types of its arguments to typed IR: statements and control flow.
 
 All meaning is decided here (``frontend.expressions`` has the expressions' half). Types flow
-forward; a loop's head and exit, and the result, need types that are only known further down, so
-the walk is repeated until what it assumed and what it found agree.
+forward; a loop's head and exit, and a result, need types that are only known further down, so a
+loop, or a body that returns, is lowered again until what it assumed and what it found agree.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mexdask import ir
 from mexdask.dtypes import BOOL, INT64, UINT64, Type, held, join, kind, type_name
 from mexdask.errors import NOWHERE, Diagnostic, KernelTypeError, Span
-from mexdask.frontend.expressions import Abandon, ExpressionLowering, Value, milestones
-from mexdask.frontend.parse import Parsed, head_of, operator_between, span_of
-from mexdask.frontend.validate import assigned_names
+from mexdask.frontend.expressions import MILESTONE, Abandon, ExpressionLowering, Value, milestones
+from mexdask.frontend.parse import (
+    Parsed,
+    all_nodes,
+    head_of,
+    names_set,
+    operator_between,
+    span_of,
+)
 
-MAX_PASSES = 400
+MAX_ROUNDS = 400
 WIDEN_AFTER = 12
 MAX_CALLS = 200
 MAX_CALL_DEPTH = 50
+
+T = TypeVar("T")
 
 
 class Missing(Enum):
@@ -49,7 +58,7 @@ class ParamType:
 
 @dataclass
 class Assumed:
-    """What the walk assumes about a point that it reaches later, and what it then found there."""
+    """What is assumed about a point that is reached later, and what was then found there."""
 
     types: Env | None = None
     found: list[Env] = field(default_factory=list)
@@ -59,6 +68,7 @@ class Assumed:
 class LoopFrame:
     """The loop around the statement in hand."""
 
+    entry: Env
     head: Env
     exit: Assumed
     back: Assumed
@@ -84,14 +94,10 @@ def lower(
         With every complaint about dtypes, unassigned names and missing returns.
     """
     lowering = Lowering(parsed, types, result_dtype)
-    for number in range(MAX_PASSES):
-        lowering.walk(widen=number >= WIDEN_AFTER)
-        if not lowering.changed:
-            break
+    lowering.until_settled(lowering.kernel)
     if lowering.complaints:
         ordered = sorted(lowering.complaints, key=lambda d: (d.span.line, d.span.col))
         raise KernelTypeError(parsed.source, tuple(dict.fromkeys(ordered)))
-    assert not lowering.changed, "types did not settle"
     return ir.Program((lowering.function(),))
 
 
@@ -117,18 +123,15 @@ class Lowering(ExpressionLowering):
         self.parsed = parsed
         self.types = types
         self.result_dtype = result_dtype
-        self.local_names = {*parsed.parameters, *assigned_names(parsed.body)}
+        self.local_names = parsed.variables
         self.assigned: dict[int, list[str]] = {}
         self.source = parsed.source
         self.constants = parsed.constants
         self.helpers = parsed.helpers
-        bodies = [s for function in (parsed, *parsed.helpers.values()) for s in function.body]
-        self.milestones = milestones(bodies)
+        functions = (parsed, *parsed.helpers.values()) if parsed.depth > MILESTONE else ()
+        self.milestones = {node for function in functions for node in milestones(function)}
         self.points: dict[tuple[str, str, int], Assumed] = {}
         self.result = Assumed()
-
-    def walk(self, *, widen: bool) -> None:
-        """Lower the body once, under the assumptions that the last walk left."""
         self.out: list[ir.Stmt] = []
         self.complaints: list[Diagnostic] = []
         self.sites: list[ir.Site] = []
@@ -138,13 +141,37 @@ class Lowering(ExpressionLowering):
         self.calls = 0
         self.loops: list[LoopFrame] = []
         self.changed = False
-        self.widen = widen
+        self.widen = False
         self.endless = NOWHERE
-        self.result.found = []
-        self.env: Env | None = {name: t.type for name, t in self.types.items()}
+        self.env: Env | None = {name: t.type for name, t in types.items()}
+
+    def until_settled(self, work: Callable[[], T]) -> T:
+        """Do a part of the lowering again until it assumes what it finds; return its result."""
+        outer = (self.changed, self.widen)
+        out, env, endless = self.out, self.env and dict(self.env), self.endless
+        counts = (self.temporaries, self.calls)
+        returned = (self.inlined[-1].result if self.inlined else self.result).found
+        grown: list[list[Any]] = [out, self.complaints, self.sites, returned]
+        lengths = [len(items) for items in grown]
+        try:
+            for number in range(MAX_ROUNDS):
+                self.changed, self.widen = False, number >= WIDEN_AFTER
+                result = work()
+                if not self.changed:
+                    return result
+                for items, length in zip(grown, lengths, strict=True):
+                    del items[length:]
+                self.env, self.endless = env and dict(env), endless
+                self.temporaries, self.calls = counts
+            raise AssertionError("types did not settle")
+        finally:
+            self.changed, self.widen = outer
+
+    def kernel(self) -> None:
+        """Lower the kernel's body."""
         self.statements(self.parsed.body)
         self.ending(self.result)
-        self.settle(self.result, self.result.found)
+        self.settle(self.result)
 
     def function(self) -> ir.Function:
         """Return what the last walk lowered."""
@@ -177,6 +204,10 @@ class Lowering(ExpressionLowering):
 
     def inline(self, helper: Parsed, values: list[Value], node: ast.Call) -> Value:
         """Lower a helper's body in place of a call; its locals are this call's own."""
+        return self.until_settled(partial(self.inline_once, helper, values, node))
+
+    def inline_once(self, helper: Parsed, values: list[Value], node: ast.Call) -> Value:
+        """Lower a helper's body under what is assumed of its result."""
         assert helper.definition is not None
         self.calls += 1
         if self.calls > MAX_CALLS:
@@ -195,7 +226,7 @@ class Lowering(ExpressionLowering):
         arguments = {name: given.get(name) or defaults[name] for name in helper.parameters}
         saved = (self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out)
         self.parsed, self.env, self.loops, self.out = helper, {}, [], []
-        self.local_names = {*helper.parameters, *assigned_names(helper.body)}
+        self.local_names = helper.variables
         self.prefix = f"{helper.definition.name}#{self.calls}."
         self.inlined.append(call)
         try:
@@ -207,7 +238,7 @@ class Lowering(ExpressionLowering):
         finally:
             self.inlined.pop()
             self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out = saved
-        result = self.settle(call.result, call.result.found)
+        result = self.settle(call.result)
         if result is None or isinstance(t := result["return"], Missing):
             raise Abandon
         self.splice(label, body)
@@ -247,34 +278,33 @@ class Lowering(ExpressionLowering):
         self.sites[-1] = replace(self.sites[-1], calls=calls)
 
     def names_set_in(self, node: ast.stmt) -> list[str]:
-        """Return the names that a loop assigns, looked for once for all walks."""
+        """Return the names that a loop assigns, looked for once for all rounds."""
         if id(node) not in self.assigned:
-            self.assigned[id(node)] = sorted(assigned_names([node]))
+            self.assigned[id(node)] = sorted(names_set(all_nodes([node])))
         return self.assigned[id(node)]
 
     # Joining types where paths meet.
 
-    def settle(self, point: Assumed, found: list[Env]) -> Env | None:
-        """Join what was found at a point; note whether that is what had been assumed."""
-        joined = join_envs(found)
+    def joined(self, point: Assumed) -> Env | None:
+        """Return the state at a point, by what was found there; at last it only widens."""
+        joined = join_envs(point.found)
         if self.widen and joined is not None and point.types is not None:
-            joined = join_envs([point.types, joined])
-        if spelt_out(joined) != spelt_out(point.types):
+            return join_envs([point.types, joined])
+        return joined
+
+    def settle(self, point: Assumed) -> Env | None:
+        """Join what was found at a point; note whether code for it would now be another."""
+        joined = self.joined(point)
+        if point.types is None and joined is not None:
+            self.changed |= any(True for env in point.found for _ in conversions(env, joined))
+        elif spelt_out(joined) != spelt_out(point.types):
             self.changed = True
         point.types = joined
         return None if joined is None else dict(joined)
 
     def convert(self, source: Env, target: Env | None) -> None:
         """Emit what brings each local from its dtype in one state to its dtype in another."""
-        for name, t in (target or {}).items():
-            now = source.get(name, Missing.MAYBE)
-            if (
-                now is t
-                or isinstance(t, Missing)
-                or isinstance(now, Missing)
-                or held(t) == held(now)
-            ):
-                continue
+        for name, now, t in conversions(source, target or {}):
             if kind(now) == "c" and kind(t) != "c":
                 continue  # what was assumed is about to be widened
             value = self.coerced(Value(self.var(name, held(now)), now), held(t), NOWHERE)
@@ -315,9 +345,9 @@ class Lowering(ExpressionLowering):
             case ast.If(test, body, orelse):
                 self.branch(test, body, orelse)
             case ast.While():
-                self.while_loop(node)
+                self.until_settled(partial(self.while_loop, node))
             case ast.For():
-                self.for_loop(node)
+                self.until_settled(partial(self.for_loop, node))
             case ast.Break():
                 frame = self.loops[-1]
                 self.leave(frame.exit.types, frame.exit, ir.Break())
@@ -425,6 +455,13 @@ class Lowering(ExpressionLowering):
         leaving = self.point("exit", node)
         back.found, leaving.found = [], []
         entry = self.env
+        head = self.head_of_loop(entry, back)
+        self.convert(entry, head)
+        self.convert(head, leaving.types)
+        return LoopFrame(entry, head, leaving, back)
+
+    def head_of_loop(self, entry: Env, back: Assumed) -> Env:
+        """Return the state at a loop's head, by what is known of the way back to it."""
         # What is broken at the end of the body is broken there by a statement that must be looked
         # at again, with the type that the name has before the loop.
         returning = {
@@ -432,9 +469,7 @@ class Lowering(ExpressionLowering):
         }
         head = join_envs([entry, {**entry, **returning}])
         assert head is not None
-        self.convert(entry, head)
-        self.convert(head, leaving.types)
-        return LoopFrame(head, leaving, back)
+        return head
 
     def next_iteration(self, frame: LoopFrame) -> None:
         """Bring locals to the types of the head; the loop may end there, so also to the exit's."""
@@ -463,7 +498,9 @@ class Lowering(ExpressionLowering):
             self.next_iteration(frame)
         self.loops.pop()
         result, self.out = self.out, saved
-        self.settle(frame.back, frame.back.found)
+        frame.back.types = self.joined(frame.back)
+        if spelt_out(self.head_of_loop(frame.entry, frame.back)) != spelt_out(frame.head):
+            self.changed = True
         return tuple(result)
 
     def for_loop(self, node: ast.For) -> None:
@@ -483,7 +520,7 @@ class Lowering(ExpressionLowering):
         body = self.loop_body(frame, [ir.Assign(variable, number)], node.body, env)
         self.out.append(ir.For(counter, trips, body))
         frame.exit.found.append(self.passed_by(node, frame))
-        self.env = self.settle(frame.exit, frame.exit.found)
+        self.env = self.settle(frame.exit)
 
     def passed_by(self, node: ast.stmt, frame: LoopFrame) -> Env:
         """Return the state of the head, where what only the loop assigns may be unassigned."""
@@ -539,7 +576,7 @@ class Lowering(ExpressionLowering):
             self.endless = keyword(node)
         else:
             frame.exit.found.append(self.passed_by(node, frame))
-        self.env = self.settle(frame.exit, frame.exit.found)
+        self.env = self.settle(frame.exit)
 
     def read(self, name: str, span: Span) -> Value:
         """Return the value of a local, which must have one on every path to here."""
@@ -559,6 +596,15 @@ class Lowering(ExpressionLowering):
 def keyword(node: ast.stmt) -> Span:
     """Return the place of the word that starts a statement."""
     return Span(node.lineno, node.col_offset, node.col_offset + len("while"))
+
+
+def conversions(source: Env, target: Env) -> Iterator[tuple[str, Type, Type]]:
+    """Yield the names that one state holds in another dtype than the other, with both types."""
+    for name, t in target.items():
+        now = source.get(name, Missing.MAYBE)
+        if now is t or isinstance(t, Missing) or isinstance(now, Missing) or held(t) == held(now):
+            continue
+        yield name, now, t
 
 
 def spelt_out(env: Env | None) -> dict[str, object] | None:

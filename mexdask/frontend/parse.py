@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import math
 import re
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +25,17 @@ from mexdask.stack import roomy
 MAX_SOURCE_BYTES = 64 * 1024
 MAX_DEPTH = 200
 MAX_NODES = 5_000
+PRAGMAS = ("fp", "compiler")
 MODULES = ("np", "numpy", "math")
 FP_MODES = ("strict", "contract", "fast")
 DEF_NAME = re.compile(rb"(?:async\s+)?(?:def|class)\s+([^\s(\[:]+)")
 OPERATOR = re.compile(rb"is\s+not\b|not\s+in\b|[^\s()\\]+")
 INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
+CHILDLESS = frozenset(
+    kind
+    for base in (ast.expr_context, ast.operator, ast.unaryop, ast.boolop)
+    for kind in base.__subclasses__()
+) | {int, str, float, bool, type(None)}
 LONG_INTEGER = re.compile(r"\d[\d_]{4300,}")
 
 
@@ -57,11 +65,49 @@ class Parsed:
     definition: ast.FunctionDef | None = field(default=None, repr=False)
     helpers: dict[str, Parsed] = field(default_factory=dict)
     constants: dict[str, Constant] = field(default_factory=dict)
+    depth: int = 0
 
     @functools.cached_property
     def lines(self) -> list[bytes]:
         """Return the lines of the text as ``ast`` counts their columns."""
         return self.source.text.encode(errors="replace").split(b"\n")
+
+    @functools.cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Return every node of the body, parents before children."""
+        return all_nodes(self.body)
+
+    @functools.cached_property
+    def variables(self) -> frozenset[str]:
+        """Return the names of the parameters and of everything that is assigned."""
+        return frozenset(self.parameters) | names_set(self.nodes)
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """Return what ``ast.iter_child_nodes`` yields, operators and contexts left out, and faster."""
+    found: list[ast.AST] = []
+    for value in node.__dict__.values():
+        kind = type(value)
+        if kind is list:
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif kind not in CHILDLESS and isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+def all_nodes(body: Iterable[ast.AST]) -> list[ast.AST]:
+    """Return every node of some trees, parents before children."""
+    found = list(body)
+    for node in found:  # it grows meanwhile
+        found += children(node)
+    return found
+
+
+def names_set(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    """Return the names that are assigned by some nodes."""
+    return frozenset(
+        n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    )
 
 
 def span_of(node: Any) -> Span:
@@ -134,14 +180,20 @@ def parse(source: SourceText, given: frozenset[str] = frozenset()) -> Parsed:
         raise refuse(source, "too-large", "the kernel's source is over 64 KiB", start,
                      "split the kernel, or pass tables of numbers as arrays")  # fmt: skip
     tree = python_tree(source)
-    check_size(source, tree)
+    depth = check_size(source, tree)
+    return replace(parse_tree(source, tree, given), depth=depth)
+
+
+def parse_tree(source: SourceText, tree: ast.Module, given: frozenset[str]) -> Parsed:
+    """Parse what Python has parsed."""
     fp, compiler = pragmas(source, tree)
     match tree.body:
         case [ast.Expr(value)]:
             return parse_expression(source, value, given, fp, compiler)
         case []:
-            raise refuse(source, "empty-source", "the kernel's source holds only comments", start,
-                         "write a def, or an expression such as 'a + b'")  # fmt: skip
+            message = "the kernel's source holds only comments"
+            hint = "write a def, or an expression such as 'a + b'"
+            raise refuse(source, "empty-source", message, Span(1, 0, 1), hint)
         case [*_, ast.FunctionDef()]:
             return parse_functions(source, tree.body, fp, compiler)
     raise KernelSyntaxError(source, tuple(misplaced(source, tree.body)))
@@ -284,8 +336,8 @@ def syntax_complaint(source: SourceText, error: SyntaxError) -> KernelSyntaxErro
     return refuse(source, code, f"not valid Python: {message}", span, hint)
 
 
-def check_size(source: SourceText, tree: ast.Module) -> None:
-    """Refuse trees that are deeper or larger than every engine is known to bear."""
+def check_size(source: SourceText, tree: ast.Module) -> int:
+    """Return a tree's depth; refuse one deeper or larger than every engine is known to bear."""
     level: list[ast.AST] = [tree]
     nodes, depth = 0, 0
     while level:
@@ -301,31 +353,36 @@ def check_size(source: SourceText, tree: ast.Module) -> None:
                 "use temporaries for parts of the expression, or split the kernel",
             )
         level = [
-            child
-            for node in level
-            for child in ast.iter_child_nodes(node)
-            if not isinstance(child, (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop))
+            child for node in level for child in children(node) if not isinstance(child, ast.cmpop)
         ]
+    return depth
 
 
-def header_lines(source: SourceText, tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield the lines above the first statement, with their numbers."""
-    first = tree.body[0] if tree.body else None
-    decorators = getattr(first, "decorator_list", [])
-    end = min([getattr(first, "lineno", 1), *(d.lineno for d in decorators)])
-    yield from enumerate(source.text.split("\n")[: end - 1], 1)
+def pragma_comments(source: SourceText) -> dict[int, re.Match[str]]:
+    """Return the pragmas of a text that is Python, by line; in a string there are none."""
+    found = {n: m for n, line in enumerate(source.text.split("\n"), 1) if (m := PRAGMA.match(line))}
+    if not found:
+        return {}
+    tokens = tokenize.generate_tokens(io.StringIO(source.text).readline)
+    comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+    return {n: m for n, m in found.items() if n in comments}
 
 
 def pragmas(source: SourceText, tree: ast.Module) -> tuple[str, str]:
     """Return the floating-point mode and the compiler's name that ``# me:`` lines ask for."""
     found: dict[str, str] = {}
     complaints = []
-    for number, line in header_lines(source, tree):
-        if not (m := PRAGMA.match(line)):
-            continue
+    start = tree.body[0].lineno if tree.body else 1
+    for number, m in pragma_comments(source).items():
         key, _, value = (part.strip() for part in m[1].partition("="))
-        span = Span(number, len(line[: m.start(1)].encode()), len(line[: m.end(1)].encode()))
-        if key not in ("fp", "compiler"):
+        before, until = m.string[: m.start(1)], m.string[: m.end(1)]
+        span = Span(number, len(before.encode()), len(until.encode()))
+        if number > start:
+            if key in PRAGMAS:
+                complaints.append(Diagnostic("misplaced-pragma", f"pragma {key!r} stands too low",
+                                             span, "move it above everything else"))  # fmt: skip
+            continue
+        if key not in PRAGMAS:
             complaints.append(Diagnostic("unknown-pragma", f"unknown pragma {key!r}", span,
                                          "the pragmas are fp and compiler"))  # fmt: skip
         elif key in found:

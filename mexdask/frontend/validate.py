@@ -62,12 +62,10 @@ def recursion(functions: dict[str, Parsed]) -> Iterator[Diagnostic]:
 
 def called_functions(parsed: Parsed, functions: dict[str, Parsed]) -> Iterator[tuple[str, Span]]:
     """Yield the functions of the source that a function calls, and where."""
-    local = {*parsed.parameters, *assigned_names(parsed.body)}
-    for statement in parsed.body:
-        for node in ast.walk(statement):
-            match node:
-                case ast.Call(ast.Name(name)) if name in functions and name not in local:
-                    yield name, span_of(node.func)
+    for node in parsed.nodes:
+        match node:
+            case ast.Call(ast.Name(name)) if name in functions and name not in parsed.variables:
+                yield name, span_of(node.func)
 
 
 def reachable(name: str, calls: dict[str, dict[str, Span]]) -> set[str]:
@@ -87,7 +85,7 @@ class Checker:
         self.parsed = parsed
         self.known = known
         self.complaints: list[Diagnostic] = []
-        self.variables = {*parsed.parameters, *assigned_names(parsed.body)}
+        self.variables = set(parsed.variables)
         self.loops = 0
 
     def run(self) -> None:
@@ -513,13 +511,3 @@ def arity_hint(name: str) -> str:
     if name in ("min", "max"):
         return f"write {name}(a, b)"
     return f"write {name}({', '.join('abc'[: expected_arity(name)])})"
-
-
-def assigned_names(body: Iterable[ast.stmt]) -> set[str]:
-    """Return the names that the statements assign."""
-    return {
-        n.id
-        for statement in body
-        for n in ast.walk(statement)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }

@@ -73,6 +73,12 @@ SYNTAX = [
     ("# me:compiler=\nx", "bad-pragma", "compiler=", "NAME"),
     ("# me:fp=fast\n# me:fp=fast\nx", "repeated-pragma", "fp=fast", "one"),
     ("# me:simd=8\nx", "unknown-pragma", "simd=8", "compiler"),
+    ("def g(x):\n  return x\n# me:fp=fast\ndef f(x):\n  return g(x)", "misplaced-pragma",
+     "fp=fast", "above"),
+    ("c = 1.5\n# me:compiler=cc\ndef f(x):\n  return c * x", "misplaced-pragma",
+     "compiler=cc", "above"),
+    (body("# me:fp=quick", "return x"), "misplaced-pragma", "fp=quick", "above"),
+    ("x\n# me : fp = fast", "misplaced-pragma", "fp = fast", "above"),
     ("def f(*xs): return 1", "bad-parameter", "xs", "each"),
     ("def f(**xs): return 1", "bad-parameter", "xs", "each"),
     ("def f(x, *, y): return x", "bad-parameter", "y", "'*'"),
@@ -568,6 +574,24 @@ def test_functions_are_read_without_decorators_and_indentation():
     assert inner.source == "def inner(x, y=2):\n    return x * y"
     assert outer().source.endswith(inner.source)
     assert mexdask.explain(outer(), 1.0, jit="off").pragmas == "fp=contract"
+
+
+def test_pragmas_of_a_helper_hold_where_it_is_the_kernel():
+    # me:fp=fast
+    @mexdask.kernel
+    def half(x):
+        """Halve, as in
+        # me:fp=contract
+        """
+        return x / 2
+
+    @mexdask.kernel
+    def quarter(x):
+        return half(half(x))
+
+    assert mexdask.explain(half, 1.0, jit="off").pragmas == "fp=fast"
+    assert mexdask.explain(quarter, 1.0, jit="off").pragmas == ""
+    assert quarter(6.0) == 1.5
 
 
 # The table above is complete.
