@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from mexdask.errors import ArgumentError
@@ -151,10 +151,12 @@ def dask_config() -> Any:
         from dask import config
     except ImportError:
         return None
-    packaged = resources.files("mexdask").joinpath("mexdask.yaml")
-    with resources.as_file(packaged) as path:
-        config.ensure_file(source=str(path))
-        config.update_defaults(yaml.safe_load(path.read_text(encoding="utf-8")))
+    # Neither importlib.resources nor the loader in Python: they take longer than a warm start.
+    path = os.path.join(os.path.dirname(__file__), "mexdask.yaml")
+    if os.path.exists(path):  # not in a zip file
+        config.ensure_file(source=path)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    config.update_defaults(yaml.load(pkgutil.get_data("mexdask", "mexdask.yaml") or b"", loader))
     return config
 
 

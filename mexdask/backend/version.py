@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from importlib import resources
+import pkgutil
 
 GENERATOR_SOURCES = (
     "ir.py", "irtext.py", "ops.py", "dtypes.py", "backend/cabi.py", "backend/cexpr.py",
@@ -16,8 +16,7 @@ GENERATOR_SOURCES = (
 @functools.cache
 def generator_version() -> str:
     """Return the digest of everything that decides which C a function becomes."""
-    package = resources.files("mexdask")
     digest = hashlib.sha256()
     for name in GENERATOR_SOURCES:
-        digest.update(package.joinpath(name).read_bytes())
+        digest.update(pkgutil.get_data("mexdask", name) or b"")
     return digest.hexdigest()

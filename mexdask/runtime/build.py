@@ -13,6 +13,7 @@ from mexdask.runtime.failure import Failure, FailureClass, cooldown, io_failure
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel, load
 from mexdask.runtime.lock import LockState
+from mexdask.runtime.target import user_flags
 from mexdask.runtime.toolchain import Compiler, compile_image, find_compiler
 from mexdask.settings import ProcessSettings
 
@@ -52,12 +53,12 @@ def find_or_make(
     key: CacheKey, emit: Callable[[], str], settings: ProcessSettings, clock: Callable[[], float]
 ) -> LoadedKernel | Failure:
     """Look on disk, and compile under the key's lock what is not there."""
-    compiler = find_compiler(settings, clock)
-    if isinstance(compiler, Failure) and compiler.kind is FailureClass.BAD_FLAGS:
-        return compiler
+    if isinstance(flags := user_flags(settings.cflags), Failure):
+        return flags
     store = open_store(settings.tmpdir)
     if store is None:
         return Failure(FailureClass.CACHE_DIR, f"no directory to work in ({settings.tmpdir!r})")
+    compiler = find_compiler(settings, clock, store)
     identity = compiler.identity if isinstance(compiler, Compiler) else None
     if (kernel := from_disk(store, key, identity)) is not None:
         return kernel

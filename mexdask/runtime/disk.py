@@ -5,6 +5,7 @@ All work is relative to descriptors of checked directories (see ``root``)::
 
     v1/e/<k0k1>/<key>-<compiler>.so   entries      v1/l/<k0k1>   locks, never deleted
     v1/t/<pid>.<host>.<random>        staging      v1/q/         bad entries set aside
+    v1/c/<digest>                     what compilers answered to questions
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from mexdask.runtime.entry import Artifact, Rejected, entry_name, pack, read_entry
+from mexdask.runtime.entry import Artifact, Rejected, entry_name, pack, read_entry, read_regular
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.lock import LockState, file_lock
 from mexdask.runtime.root import (
@@ -34,8 +35,8 @@ from mexdask.runtime.root import (
 from mexdask.runtime.sweep import (
     MOST_BYTES,
     WHY,
+    keep_newest,
     staging_name,
-    sweep_bad,
     sweep_entries,
     sweep_staging,
 )
@@ -73,6 +74,7 @@ class Store:
         self.entries = self._own("e", self._version)
         self._locks = self._own("l", self._version)
         self._staging = self._own("t", self._version)
+        self._notes = self._own("c", self._version)
         self.bad = self._own("q", self._version)
         with suppress(OSError):  # so that backups pass the cache by
             fd = os.open("CACHEDIR.TAG", NEW_FILE, 0o600, dir_fd=root.fd)
@@ -135,20 +137,12 @@ class Store:
         most_bytes : int
             How large the cache may become; the least used entries go when it is larger.
         """
-        temporary, data = staging_name(), pack(artifact)
+        data = pack(artifact)
         try:
-            fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=self._staging)
-            try:
-                with open(fd, "wb") as file:
-                    file.write(data)
-                with suppress(FileExistsError):
-                    os.mkdir(key.digest[:2], 0o700, dir_fd=self.entries)
-                with self._shelf(key) as shelf:
-                    name = entry_name(key, str(artifact.record["compiler"]))
-                    os.rename(temporary, name, src_dir_fd=self._staging, dst_dir_fd=shelf)
-            except OSError:
-                os.unlink(temporary, dir_fd=self._staging)
-                raise
+            with suppress(FileExistsError):
+                os.mkdir(key.digest[:2], 0o700, dir_fd=self.entries)
+            with self._shelf(key) as shelf:
+                self._put(data, entry_name(key, str(artifact.record["compiler"])), shelf)
         except OSError as error:
             log.info("a kernel was not kept in %s: %s", self.root.path, error)
             return False
@@ -157,6 +151,31 @@ class Store:
             self._unswept = 0
             self.sweep(most_bytes)
         return True
+
+    def note(self, name: str, lasts: float) -> bytes:
+        """Return a note that was kept not longer ago than ``lasts`` seconds, or nothing."""
+        with suppress(OSError, Rejected):
+            data, info = read_regular(name, self._notes, smallest=1)
+            if 0.0 <= time.time() - info.st_mtime < lasts:
+                return data
+        return b""
+
+    def keep_note(self, name: str, data: bytes) -> None:
+        """Keep a note for other processes, if that can be done."""
+        with suppress(OSError):
+            self._put(data, name, self._notes)
+
+    def _put(self, data: bytes, name: str, dir_fd: int) -> None:
+        """Write a file under another name first, so that it is seen whole or not at all."""
+        temporary = staging_name()
+        fd = os.open(temporary, NEW_FILE, 0o600, dir_fd=self._staging)
+        try:
+            with open(fd, "wb") as file:
+                file.write(data)
+            os.rename(temporary, name, src_dir_fd=self._staging, dst_dir_fd=dir_fd)
+        except OSError:
+            os.unlink(temporary, dir_fd=self._staging)
+            raise
 
     def reject(self, key: CacheKey, compiler: str, why: str) -> None:
         """Set aside an entry that could not be loaded although its bytes were right."""
@@ -189,6 +208,7 @@ class Store:
             if state is not LockState.BUSY:
                 sweep_staging(self._staging)
                 sweep_entries(self.entries, most_bytes)
+                keep_newest(self._notes)
 
     def _shelf(self, key: CacheKey) -> AbstractContextManager[int]:
         """Open the directory that holds a key's entries."""
@@ -236,7 +256,7 @@ class Store:
                 open(os.open(aside + WHY, NEW_FILE, 0o600, dir_fd=self.bad), "wb") as file,
             ):
                 file.write(why.encode(errors="replace")[:LONGEST_WHY])
-        sweep_bad(self.bad)
+        keep_newest(self.bad)
 
 
 _stores: dict[tuple[str, int, int], Store] = {}

@@ -69,7 +69,7 @@ def pack(artifact: Artifact) -> bytes:
 def unpack(data: bytes) -> Artifact:
     """Return the artifact in an entry's bytes, or raise `Rejected`."""
     body = len(data) - TRAILER.size
-    if body < SMALLEST:
+    if body < 0:
         raise Rejected("too short")
     digest, image_size, record_size, magic = TRAILER.unpack_from(data, body)
     if magic != MAGIC or record_size > LARGEST_RECORD or image_size + record_size != body:
@@ -129,7 +129,9 @@ def read_entry(
     return key, artifact, info
 
 
-def read_regular(name: str, dir_fd: int | None = None) -> tuple[bytes, os.stat_result]:
+def read_regular(
+    name: str, dir_fd: int | None = None, smallest: int = SMALLEST
+) -> tuple[bytes, os.stat_result]:
     """Return the bytes of a file that only we could have written, or raise `Rejected`.
 
     A missing file and trouble of the system are an `OSError`, as ever.
@@ -143,7 +145,7 @@ def read_regular(name: str, dir_fd: int | None = None) -> tuple[bytes, os.stat_r
             raise Rejected("not a regular file")
         if info.st_uid != os.geteuid() or info.st_mode & 0o022 or info.st_nlink != 1:
             raise Rejected("others could have written it")
-        if not SMALLEST <= info.st_size <= LARGEST:
+        if not smallest <= info.st_size <= LARGEST:
             raise Rejected(f"{info.st_size} bytes is no size for a kernel")
         with open(fd, "rb", closefd=False) as file:
             data = file.read(info.st_size)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mexdask.runtime.target import Target
+
+TARGET_FIELDS = tuple(f.name for f in fields(Target))
 
 
 def canonical(value: object) -> bytes:
@@ -55,12 +57,12 @@ class CacheKey:
     def record(self) -> dict[str, object]:
         """Return the key as fields of JSON: strings, integers and lists of strings."""
         own = {"dsl_hash": self.dsl_hash, "dtypes": list(self.dtypes), "ndim": self.ndim}
-        target = asdict(self.target)
+        target = {name: getattr(self.target, name) for name in TARGET_FIELDS}
         return own | target | {"flags": list(self.target.flags)}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> CacheKey:
         """Return the key whose fields a record has; what it lacks is a `KeyError`."""
-        target = {f.name: record[f.name] for f in fields(Target)}
+        target = {name: record[name] for name in TARGET_FIELDS}
         target["flags"] = tuple(record["flags"])
         return cls(record["dsl_hash"], tuple(record["dtypes"]), record["ndim"], Target(**target))

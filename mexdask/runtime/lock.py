@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import random
-import time
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 
 try:
     import fcntl
 except ImportError:  # Windows, where nothing is compiled
     fcntl = None  # type: ignore[assignment]
+
+LEAST_WAIT = 0.25  # for the thread to begin
 
 _held: set[int] = set()
 
@@ -36,36 +37,49 @@ def file_lock(name: str, dir_fd: int, wait: float) -> Iterator[LockState]:
         yield LockState.UNSUPPORTED
         return
     _held.add(fd)
+    answer: Future[LockState] = Future()
     try:
-        yield acquire(fd, wait)
+        # A thread of its own: on a network disk any call of flock may hang, even one that should
+        # not wait, and only a thread can be left behind.
+        threading.Thread(target=acquire, args=(fd, answer), daemon=True).start()
+    except RuntimeError:  # no more threads
+        answer.set_result(LockState.UNSUPPORTED)
+    with suppress(TimeoutError):
+        answer.result(max(wait, LEAST_WAIT))
+    if answer.cancel():
+        yield LockState.BUSY
+        return
+    try:
+        yield answer.result()
     finally:
-        if fd in _held:  # not in a child forked meanwhile, where the number may mean another file
-            _held.discard(fd)
-            os.close(fd)
+        release(fd)
 
 
-def acquire(fd: int, wait: float) -> LockState:
-    """Try for a lock until the wait is over; polling, as a blocking flock cannot be bounded."""
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return LockState.HELD
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):
-                return LockState.UNSUPPORTED
-        if time.monotonic() >= deadline:
-            return LockState.BUSY
-        time.sleep(random.uniform(0.01, 0.05))
+def acquire(fd: int, answer: Future[LockState]) -> None:
+    """Wait for a lock; let it go at once if nobody wants it any more."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        state = LockState.HELD
+    except OSError:
+        state = LockState.UNSUPPORTED
+    if answer.set_running_or_notify_cancel():
+        answer.set_result(state)
+    else:
+        release(fd)
+
+
+def release(fd: int) -> None:
+    """Close a lock's file, which unlocks it."""
+    if fd in _held:  # not in a child forked meanwhile, where the number may mean another file
+        _held.discard(fd)
+        os.close(fd)
 
 
 def _after_fork() -> None:
     """Close a child's copies: a flock lasts as long as any copy of its descriptor."""
     for fd in _held:
-        try:
+        with suppress(OSError):
             os.close(fd)
-        except OSError:
-            continue
     _held.clear()
 
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,30 +20,72 @@ except ImportError:  # Windows, where nothing is compiled
 
 LARGEST_FILE = 64 << 20
 MERCY = 5.0
+TIMEOUT_PROGRAM = "/usr/bin/timeout"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a program said; ``code`` is None if it had to be stopped."""
+class Ended:
+    """How a program ended.
+
+    Parameters
+    ----------
+    code : int or None
+        Its exit code, negative for a signal; None if it had to be stopped.
+    text : str
+        The beginning of what it said.
+    """
 
     code: int | None
     text: str
 
 
-def spawn(
-    argv: Sequence[str], path: str, cwd: str, output: int | IO[bytes], tmpdir: str = "/tmp"
-) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own; of our environment it sees ``PATH`` alone."""
-    return subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        cwd=cwd,
-        env={"PATH": path, "LC_ALL": "C", "TMPDIR": tmpdir},
-        start_new_session=True,
-        umask=0o077,
-    )
+def run(argv: Sequence[str], path: str, directory: str, seconds: float, most: int) -> Ended:
+    """Run a program and everything it starts to their end, by force if need be.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        The program and its arguments; there is no shell.
+    path : str
+        ``PATH``, all that the program sees of our environment.
+    directory : str
+        Where it works and has its temporary files.
+    seconds : float
+        How long it may take.
+    most : int
+        How many bytes of what it says are kept.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+    deadline = time.monotonic() + seconds
+    if os.path.exists(TIMEOUT_PROGRAM):
+        # So that a compiler that hangs ends even when this process has been killed meanwhile.
+        argv = [TIMEOUT_PROGRAM, "-s", "KILL", f"{seconds + MERCY:.0f}", *argv]
+    with unnamed_file() as output:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={"PATH": path, "LC_ALL": "C", "TMPDIR": "."},
+            start_new_session=True,
+            umask=0o077,
+        )
+        limit(process.pid, seconds)
+        code = finish(process, deadline)
+        output.seek(0)
+        return Ended(code, output.read(most).decode(errors="replace"))
+
+
+def unnamed_file() -> IO[bytes]:
+    """Return a file for a program's words: in memory if possible, as a full disk would eat them."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("mexdask-log", os.MFD_CLOEXEC), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def limit(pid: int, seconds: float) -> None:
@@ -51,7 +94,7 @@ def limit(pid: int, seconds: float) -> None:
         return
     bounds = (
         (resource.RLIMIT_FSIZE, LARGEST_FILE),
-        (resource.RLIMIT_CPU, int(seconds) + 5),
+        (resource.RLIMIT_CPU, int(seconds + MERCY)),
         (resource.RLIMIT_CORE, 0),
     )
     for what, most in bounds:
@@ -64,12 +107,12 @@ def limit(pid: int, seconds: float) -> None:
 
 def finish(process: subprocess.Popen[bytes], deadline: float) -> int | None:
     """Wait until a program ends or its time is over, then kill all that is left of its group."""
-    if process.returncode is not None:
-        return process.returncode
-    ended = wait_for_end(process, deadline)
-    # Not yet reaped where pidfd works, so that the group's number cannot be another's by now.
-    with suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        ended = wait_for_end(process, deadline)
+    finally:
+        # Not yet reaped where pidfd works, so that the group's number cannot be another's by now.
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
     try:
         code = process.wait(MERCY)
     except subprocess.TimeoutExpired:
@@ -83,51 +126,12 @@ def wait_for_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
     try:
         pidfd = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # macOS, old kernels, or reaped by somebody else
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(remaining)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return process.returncode is not None
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         return bool(poll.poll(remaining * 1000))
     finally:
         os.close(pidfd)
-
-
-def ask(argvs: Sequence[Sequence[str]], path: str, seconds: float, most: int) -> list[Answer]:
-    """Run short programs side by side and return what each said, in bounded time and memory."""
-    deadline = time.monotonic() + seconds
-    started: list[subprocess.Popen[bytes]] = []
-    answers: list[Answer] = []
-    try:
-        for argv in argvs:
-            started.append(spawn(argv, path, "/", subprocess.PIPE))
-        for process in started:
-            text = read_until(process, deadline, most)
-            code = None if text is None else finish(process, deadline)
-            answers.append(Answer(code, text or ""))
-    finally:
-        for process in started:
-            finish(process, deadline=0.0)
-            if process.stdout is not None:
-                process.stdout.close()
-    return answers
-
-
-def read_until(process: subprocess.Popen[bytes], deadline: float, most: int) -> str | None:
-    """Return all a program writes, or None if it is too much or takes too long."""
-    assert process.stdout is not None
-    fd = process.stdout.fileno()
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    data = b""
-    while len(data) <= most:
-        if not poll.poll(max(deadline - time.monotonic(), 0.0) * 1000):
-            return None
-        more = os.read(fd, 65536)
-        if not more:
-            return data.decode(errors="replace")
-        data += more
-    return None

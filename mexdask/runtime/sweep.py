@@ -19,7 +19,7 @@ from contextlib import suppress
 MOST_BYTES, MOST_ENTRIES = 256 << 20, 10_000
 SWEEP_TO = 0.8
 UNUSED = 90 * 86400.0
-MOST_BAD, MOST_BAD_BYTES = 16, 16 << 20
+MOST_FILES, MOST_FILES_BYTES = 32, 16 << 20
 WHY = ".why"
 STALE_STAGING = 3600.0
 
@@ -51,16 +51,18 @@ def sweep_staging(staging_fd: int) -> None:
                 remove(name, staging_fd)
 
 
-def sweep_bad(bad_fd: int) -> None:
-    """Keep the newest of the entries that were set aside; their names begin with the time."""
-    size = 0
-    names = sorted((n for n in listing(bad_fd) if not n.endswith(WHY)), reverse=True)
-    for count, name in enumerate(names):
+def keep_newest(dir_fd: int) -> None:
+    """Keep only the files of a directory that were put there last."""
+    found = []
+    for name in listing(dir_fd):
         with suppress(OSError):
-            size += os.lstat(name, dir_fd=bad_fd).st_size
-            if count >= MOST_BAD or size > MOST_BAD_BYTES:
-                remove(name, bad_fd)
-                remove(name + WHY, bad_fd)
+            info = os.lstat(name, dir_fd=dir_fd)
+            found.append((info.st_ctime_ns, name, info.st_size))
+    size = 0
+    for count, (_, name, length) in enumerate(sorted(found, reverse=True)):
+        size += length
+        if count >= MOST_FILES or size > MOST_FILES_BYTES:
+            remove(name, dir_fd)
 
 
 def entry_stats(entries_fd: int) -> Iterator[tuple[str, int, float]]:

@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-from mexdask.runtime.entry import Rejected, check_image, read_regular
+from mexdask.runtime.disk import Store
+from mexdask.runtime.entry import Artifact, Rejected, check_image, pack, read_regular, unpack
 from mexdask.runtime.failure import Failure, FailureClass, cooldown, io_failure
 from mexdask.runtime.key import canonical
-from mexdask.runtime.process import ask, finish, limit, spawn
+from mexdask.runtime.process import Ended, run
 from mexdask.runtime.target import Target, user_flags
 from mexdask.settings import ProcessSettings
 
@@ -27,8 +29,7 @@ PROBE_SECONDS = 10.0
 LONGEST_ANSWER = 64 << 10
 LONGEST_LOG = 16 << 10
 SMALL_PROGRAM = 1 << 20
-LEAST_ROOM = 1 << 20
-TIMEOUT_PROGRAM = "/usr/bin/timeout"
+NOTES_LAST = 86400.0
 TEMPORARY = re.compile(r"\S*/cc\w{6}\.\w+")
 NO_SPACE = re.compile(
     "No space left on device|Disk quota exceeded|Read-only file system|File too large"
@@ -40,6 +41,9 @@ BROKEN = re.compile("internal compiler error|PLEASE submit a bug report")
 
 Mark = tuple[str, int, int, int, int]
 """A file's real path, size, times of modification and of change, inode; cheap to look at."""
+
+Asked = tuple[tuple[str, ...], tuple[str, ...], str]
+"""A compiler's words, the user's flags, and ``PATH``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,19 @@ class Known:
         return all(m is None or mark(m[0]) == m for m in self.answer.marks)
 
 
-_known: dict[tuple[tuple[str, ...], tuple[str, ...], str], Known] = {}
+_known: dict[Asked, Known] = {}
 _probing = threading.Lock()
 
 
 def find_compiler(
-    settings: ProcessSettings, clock: Callable[[], float] = time.monotonic
+    settings: ProcessSettings,
+    clock: Callable[[], float] = time.monotonic,
+    store: Store | None = None,
 ) -> Compiler | Failure:
     """Return the compiler of this process's settings, or why there is none.
 
-    It is asked once per process, and again when one of its files changes; what could not be asked
-    is believed for the cooldown of ``NO_CC``.
+    It is asked once a day, and again when one of its files changes; one that could not be asked
+    is taken for missing, in this process alone, for the cooldown of ``NO_CC``.
 
     Parameters
     ----------
@@ -100,6 +106,8 @@ def find_compiler(
         Says ``CC``, ``PATH``, the user's flags and the time limit.
     clock : callable
         Returns monotonic seconds.
+    store : Store, optional
+        Where processes leave each other what they found out.
     """
     flags = user_flags(settings.cflags)
     if isinstance(flags, Failure):
@@ -114,11 +122,15 @@ def find_compiler(
     # Bounded: a probe ends in time. Without the lock each thread of a worker would probe.
     locked = _probing.acquire(timeout=2 * PROBE_SECONDS)
     try:
-        if (known := recall(asked, argv0, clock())) is None:
+        if (known := recall(asked, argv0, clock())) is not None:
+            return known
+        if store is None or (known := remembered(store, asked, argv0)) is None:
             known = probe(argv, flags, path, min(PROBE_SECONDS, settings.compile_timeout))
-            if len(_known) >= 64:
-                _known.clear()
-            _known[asked] = Known(known, argv0, clock() + cooldown(FailureClass.NO_CC, 1))
+            if store is not None and isinstance(known, Compiler):
+                remember(store, asked, known)
+        if len(_known) >= 64:
+            _known.clear()
+        _known[asked] = Known(known, argv0, clock() + cooldown(FailureClass.NO_CC, 1))
         return known
     except OSError as error:  # no more files or processes: it says nothing about the compiler
         return io_failure(error, f"asking {argv[0]}")
@@ -127,9 +139,7 @@ def find_compiler(
             _probing.release()
 
 
-def recall(
-    asked: tuple[tuple[str, ...], tuple[str, ...], str], argv0: Mark | None, now: float
-) -> Compiler | Failure | None:
+def recall(asked: Asked, argv0: Mark | None, now: float) -> Compiler | Failure | None:
     """Return what is known about a compiler if it still holds."""
     known = _known.get(asked)
     return known.answer if known and known.argv0 == argv0 and known.holds(now) else None
@@ -162,30 +172,73 @@ def probe(
     argv: tuple[str, ...], flags: tuple[str, ...], path: str, seconds: float
 ) -> Compiler | Failure:
     """Ask a compiler what it would run, and return it with its identity."""
-    questions = [[*argv, f"-print-prog-name={name}"] for name in ("as", "ld")]
-    questions.append([*argv, *flags, "-###", "-E", "-x", "c", "/dev/null"])
+    deadline = time.monotonic() + seconds
+
+    def ask(*question: str) -> Ended:
+        left = max(deadline - time.monotonic(), 0.1)
+        return run([*argv, *question], path, "/", left, LONGEST_ANSWER)
+
     try:
-        *programs, plan = ask(questions, path, seconds, LONGEST_ANSWER)
+        plan = ask(*flags, "-###", "-E", "-x", "c", "/dev/null")
+        if plan.code != 0:
+            how = "no answer in time" if plan.code is None else f"exit code {plan.code}"
+            text = f"{' '.join(argv)} does not say what it would run: {how}\n{plan.text}"
+            return Failure(FailureClass.NO_CC, text[:LONGEST_LOG])
+        programs = [ask(f"-print-prog-name={name}").text.strip() for name in ("as", "ld")]
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in NOT_RUNNABLE:
             raise
         return Failure(FailureClass.NO_CC, f"{argv[0]} cannot be run: {error}")
-    if plan.code != 0:
-        how = f"no answer within {seconds:g} s" if plan.code is None else f"exit code {plan.code}"
-        text = f"{' '.join(argv)} does not say what it would run: {how}\n{plan.text}"
-        return Failure(FailureClass.NO_CC, text[:LONGEST_LOG])
     lines = plan.text.splitlines()
     version = next((line.strip() for line in lines if " version " in line), "unknown")
     # The last line that names a program: cc1 of gcc, `clang -cc1` of clang.
     command = next((line for line in reversed(lines) if re.match(r' "?/', line)), "")
     cc1 = re.findall(r'^ "?(/[^"\s]+)', command)
-    files = [argv[0], *cc1, *(shutil.which(p.text.strip(), path=path) or "" for p in programs)]
+    files = [argv[0], *cc1, *(shutil.which(name, path=path) or "" for name in programs)]
     marks = tuple(map(mark, files))
     stable = [m and m[:3] for m in marks]  # what containers of one image have in common
     command = TEMPORARY.sub("", command)
     # Neither PATH nor the spelling of the program: processes that differ in them share entries.
     seen = [argv[1:], flags, stable, small_digest(argv[0]), version, command]
     return Compiler(argv, hashlib.sha256(canonical(seen)).hexdigest(), version, path, marks)
+
+
+def remembered(store: Store, asked: Asked, argv0: Mark | None) -> Compiler | None:
+    """Return what a process found out about a compiler not long ago, if its files are the same."""
+    data = store.note(note_name(asked, argv0), NOTES_LAST)
+    try:
+        record: Any = unpack(data).record
+        marks = tuple(None if m is None else tuple(m) for m in record["marks"])
+        same = canonical(record["asked"]) == canonical(asked) and marks[0] == argv0
+        if same and all(m is None or mark(m[0]) == m for m in marks):
+            return Compiler(
+                asked[0], str(record["identity"]), str(record["version"]), asked[2], marks
+            )
+    except (Rejected, LookupError, TypeError, ValueError):
+        pass
+    return None
+
+
+def remember(store: Store, asked: Asked, compiler: Compiler) -> None:
+    """Spare other processes the questions, unless a script may do something else tomorrow."""
+    argv0 = compiler.marks[0]
+    if argv0 is None or is_script(argv0[0]):
+        return
+    found = {"identity": compiler.identity, "version": compiler.version, "marks": compiler.marks}
+    record = found | {"asked": asked}
+    store.keep_note(note_name(asked, argv0), pack(Artifact(b"", record)))
+
+
+def note_name(asked: Asked, argv0: Mark | None) -> str:
+    """Return the name of what is noted about a compiler."""
+    return hashlib.sha256(canonical([asked, argv0])).hexdigest()
+
+
+def is_script(path: str) -> bool:
+    """Tell whether a program is a text for some other program."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read(2) == b"#!"
+    return True
 
 
 def small_digest(path: str) -> str:
@@ -215,20 +268,22 @@ def compile_image(
     timeout : float
         Seconds until the compiler and all its children are killed.
     """
-    source, log = os.path.join(staging_dir, "k.c"), os.path.join(staging_dir, "log")
+    source = os.path.join(staging_dir, "k.c")
+    argv = [*compiler.argv, "-o", "k.so", "k.c", *target.flags]
     try:
         with open(source, "xb", opener=ours_alone) as file:
             file.write(c_text.encode())
-        code = run(compiler, target, staging_dir, log, timeout)
-        if isinstance(code, Failure):
-            return code
-        if code != 0:
-            with open(log, "rb") as file:
-                text = file.read(LONGEST_LOG).decode(errors="replace")
-            kind = classify(code, text)
-            if kind is FailureClass.CC_ERROR and not has_room(staging_dir, source):
-                kind = FailureClass.IO
-            return Failure(kind, said(code, text))
+        try:
+            ended = run(argv, compiler.path, staging_dir, timeout, LONGEST_LOG)
+        except OSError as error:
+            if error.errno not in NOT_RUNNABLE:
+                raise
+            return Failure(FailureClass.NO_CC, f"{argv[0]} cannot be run: {error}")
+        if ended.code != 0:
+            kind = classify(ended)
+            if kind is FailureClass.CC_ERROR and not os.path.exists(source):
+                kind = FailureClass.IO  # somebody has cleaned up meanwhile
+            return Failure(kind, said(ended))
         image, _ = read_regular(os.path.join(staging_dir, "k.so"))
         check_image(image)
     except Rejected as error:
@@ -240,33 +295,14 @@ def compile_image(
     return image
 
 
-def run(
-    compiler: Compiler, target: Target, staging_dir: str, log: str, timeout: float
-) -> int | Failure | None:
-    """Run the compiler on ``k.c``; return its exit code, None when its time was over."""
-    argv = [*compiler.argv, "-o", "k.so", "k.c", *target.flags]
-    if os.path.exists(TIMEOUT_PROGRAM):
-        # So that a compiler that hangs ends even when this process has been killed meanwhile.
-        argv = [TIMEOUT_PROGRAM, "-s", "KILL", f"{timeout + 5:.0f}", *argv]
-    deadline = time.monotonic() + timeout
-    with open(log, "xb", opener=ours_alone) as output:
-        try:
-            process = spawn(argv, compiler.path, staging_dir, output, tmpdir=".")
-        except OSError as error:
-            if error.errno not in NOT_RUNNABLE:
-                raise
-            return Failure(FailureClass.NO_CC, f"{compiler.argv[0]} cannot be run: {error}")
-    limit(process.pid, timeout)
-    return finish(process, deadline)
-
-
 def ours_alone(path: str, flags: int) -> int:
     """Open a new file for us alone, whatever the umask."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
-def classify(code: int | None, log: str) -> FailureClass:
+def classify(ended: Ended) -> FailureClass:
     """Return what kind of failure a compiler's exit code and words mean."""
+    code, log = ended.code, ended.text
     if code is None or code == -signal.SIGXCPU or "CPU time limit exceeded" in log:
         return FailureClass.CC_TIMEOUT
     if code in (-signal.SIGKILL, 137) or NO_MEMORY.search(log):
@@ -280,17 +316,11 @@ def classify(code: int | None, log: str) -> FailureClass:
     return FailureClass.CC_ERROR
 
 
-def has_room(staging_dir: str, source: str) -> bool:
-    """Tell whether the text is still there and the disk is not full: a full one eats the log."""
-    room = os.statvfs(staging_dir)
-    enough = room.f_bavail * room.f_frsize >= LEAST_ROOM and (room.f_favail or not room.f_files)
-    return os.path.exists(source) and bool(enough)
-
-
-def said(code: int | None, log: str) -> str:
-    """Return a compiler's last words with how it ended."""
-    how = "was stopped: its time was over" if code is None else f"ended with code {code}"
-    return f"the C compiler {how}\n{log}".rstrip()
+def said(ended: Ended) -> str:
+    """Return a compiler's words with how it ended."""
+    stopped = "was stopped: its time was over"
+    how = stopped if ended.code is None else f"ended with code {ended.code}"
+    return f"the C compiler {how}\n{ended.text}".rstrip()
 
 
 def _after_fork() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import pickle
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -361,7 +363,7 @@ def test_a_root_of_ours_that_others_could_write_is_set_aside_unread(
     assert list(aside.glob("v1/e/*/*"))
 
 
-@pytest.mark.parametrize("name", ["v1", "v1/e", "v1/l", "v1/t", "v1/q"])
+@pytest.mark.parametrize("name", ["v1", "v1/e", "v1/l", "v1/t", "v1/q", "v1/c"])
 def test_a_part_that_others_could_write_is_set_aside(
     tmpdir_: Path, image: bytes, name: str
 ) -> None:
@@ -482,6 +484,31 @@ def test_where_locks_do_not_work_one_goes_on_without(
     monkeypatch.setattr(lock.fcntl, "flock", broken)
     with store.lock(KEY, 5.0) as state:
         assert state is LockState.UNSUPPORTED
+
+
+def test_a_lock_call_that_never_returns_is_left_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+
+    def stuck(*_: object) -> None:
+        let_go.wait()
+        raise OSError(errno.EINTR, "interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.fcntl, "flock", stuck)
+        with store.lock(KEY, 0.1) as state:
+            assert state is LockState.BUSY
+        let_go.set()
+    with store.lock(KEY, 5.0) as state:
+        assert state is LockState.HELD
+
+
+def test_a_lock_that_came_too_late_is_let_go(store: Store) -> None:
+    with store.lock(KEY, 0.0), store.lock(KEY, 0.0) as late:
+        assert late is LockState.BUSY
+    with store.lock(KEY, 5.0) as state:
+        assert state is LockState.HELD
 
 
 def test_a_forked_child_does_not_keep_a_lock(store: Store) -> None:

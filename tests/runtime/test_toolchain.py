@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from runtime_kit import REAL_CC, c_text, fake_cc, make_key, script
 
-from mexdask.runtime import process
+from mexdask.runtime import process, toolchain
 from mexdask.runtime import target as target_module
+from mexdask.runtime.disk import Store, open_store
+from mexdask.runtime.entry import Artifact, pack
 from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.target import (
     host_target,
@@ -144,8 +146,8 @@ def settings_for(cc: object, **changes: object) -> ProcessSettings:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def found(settings: ProcessSettings) -> Compiler:
-    compiler = find_compiler(settings)
+def found(settings: ProcessSettings, store: Store | None = None) -> Compiler:
+    compiler = find_compiler(settings, store=store)
     assert isinstance(compiler, Compiler), compiler
     return compiler
 
@@ -208,6 +210,78 @@ def test_a_compiler_is_asked_once(tmp_path: Path) -> None:
     asked = log.read_text()
     assert found(settings_for(cc)) is first
     assert log.read_text() == asked
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What compilers were asked."""
+    asked: list[object] = []
+
+    def run(argv: object, *arguments: object) -> object:
+        asked.append(argv)
+        return process.run(argv, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(toolchain, "run", run)
+    return asked
+
+
+def asked_anew(settings: ProcessSettings, questions: list[object], expected: Compiler) -> bool:
+    """Find a compiler as a new process does; tell whether it was asked."""
+    toolchain._known.clear()
+    questions.clear()
+    assert found(settings, open_store(settings.tmpdir)) == expected
+    return bool(questions)
+
+
+def note_of(tmpdir: Path) -> Path:
+    (note,) = (tmpdir / "miniexpr-jit" / "v1" / "c").iterdir()
+    return note
+
+
+def test_processes_share_what_a_compiler_answered(
+    tmpdir_: Path, tmp_path: Path, questions: list[object]
+) -> None:
+    settings = settings_for(REAL_CC, tmpdir=str(tmpdir_))
+    first = found(settings, open_store(str(tmpdir_)))
+    assert len(questions) == 3
+    assert not asked_anew(settings, questions, first)
+    flagged = found(replace(settings, cflags="-DX"), open_store(str(tmpdir_)))
+    assert len(questions) == 3
+    assert flagged.identity != first.identity
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda note: note.write_bytes(note.read_bytes()[:-1]),
+        lambda note: note.write_bytes(pack(Artifact(b"", {"identity": "x"}))),
+        lambda note: note.write_bytes(note.read_bytes().replace(b"-g", b"-h")),
+        lambda note: note.chmod(0o620),
+        lambda note: os.utime(note, (0, 0)),
+        lambda note: os.utime(note, (2**33, 2**33)),
+        lambda note: os.utime(note.parents[4] / "cc", (1e9, 1e9)),
+    ],
+    ids=["cut", "fields", "flip", "mode", "old", "future", "compiler touched"],
+)
+def test_a_note_that_may_be_wrong_is_not_believed(
+    tmpdir_: Path, tmp_path: Path, questions: list[object], damage
+) -> None:
+    cc = tmp_path / "cc"
+    shutil.copy(os.path.realpath(REAL_CC), cc)
+    settings = settings_for(f"{cc} -g", tmpdir=str(tmpdir_))
+    first = found(settings, open_store(str(tmpdir_)))
+    assert not asked_anew(settings, questions, first)
+    damage(note_of(tmpdir_))
+    toolchain._known.clear()
+    questions.clear()
+    found(settings, open_store(str(tmpdir_)))
+    assert questions
+
+
+def test_a_script_is_asked_by_every_process(tmpdir_: Path, tmp_path: Path) -> None:
+    settings = settings_for(fake_cc(tmp_path, ""), tmpdir=str(tmpdir_))
+    found(settings, open_store(str(tmpdir_)))
+    assert not list((tmpdir_ / "miniexpr-jit" / "v1" / "c").iterdir())
 
 
 def test_identity_does_not_depend_on_PATH_or_spelling(tmp_path: Path) -> None:
@@ -325,17 +399,6 @@ def test_a_good_compiler_gives_an_image(tmp_path: Path) -> None:
     image = compile_with(tmp_path, f'exec {REAL_CC} "$@"')
     assert isinstance(image, bytes)
     assert image[:4] in (b"\x7fELF", b"\xcf\xfa\xed\xfe")
-
-
-@pytest.mark.parametrize("room", [{"f_bavail": 10}, {"f_favail": 0}])
-def test_a_full_disk_is_recognised_although_the_log_is_empty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: dict[str, int]
-) -> None:
-    usual = {"f_bavail": 10**6, "f_frsize": 4096, "f_favail": 10**6, "f_files": 10**6}
-    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**usual | room))
-    result = compile_with(tmp_path, "exit 1")
-    assert isinstance(result, Failure)
-    assert result.kind is FailureClass.IO
 
 
 @pytest.mark.parametrize(
