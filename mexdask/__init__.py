@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mexdask.api import apply as apply
     from mexdask.api import explain as explain
     from mexdask.api import kernel as kernel
+    from mexdask.cluster import MexPlugin as MexPlugin
+    from mexdask.cluster import WarmReport as WarmReport
+    from mexdask.cluster import warm as warm
     from mexdask.errors import ArgumentError as ArgumentError
     from mexdask.errors import BlockError as BlockError
     from mexdask.errors import FallbackWarning as FallbackWarning
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from mexdask.errors import KernelTypeError as KernelTypeError
     from mexdask.errors import MexError as MexError
     from mexdask.explanation import Explanation as Explanation
+    from mexdask.monitor import Report as Report
+    from mexdask.monitor import report as report
     from mexdask.monitor import reset_stats as reset_stats
     from mexdask.monitor import stats as stats
 
@@ -37,7 +42,12 @@ PUBLIC = {
     "apply": "api",
     "explain": "api",
     "kernel": "api",
+    "MexPlugin": "cluster",
+    "WarmReport": "cluster",
+    "warm": "cluster",
     "Explanation": "explanation",
+    "Report": "monitor",
+    "report": "monitor",
     "reset_stats": "monitor",
     "stats": "monitor",
     "ArgumentError": "errors",

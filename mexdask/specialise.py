@@ -86,6 +86,11 @@ class Specialisation:
         self.unit = Unit(self.function, self.function.name, parsed.source.text)
 
     @property
+    def units(self) -> tuple[Unit, ...]:
+        """Return all that is compiled for the kernel."""
+        return (self.unit,)
+
+    @property
     def source(self) -> SourceText:
         """Return the text that spans point into."""
         return self.parsed.source

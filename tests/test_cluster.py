@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from cluster_kit import ESCAPE, interpreted, plane, total, until, workers
 from runtime.runtime_kit import compiles, recording_cc, script
 
 import mexdask
@@ -22,34 +22,7 @@ import mexdask
 distributed = pytest.importorskip("distributed")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(60)]
 
-ESCAPE = """
-def escape(re, im, limit):
-    zr = re
-    zi = im
-    for step in range(limit):
-        if zr * zr + zi * zi > 4.0:
-            return step + 0.25
-        zr, zi = zr * zr - zi * zi + re, 2.0 * zr * zi + im
-    return sqrt(zr * zr + zi * zi)
-"""
 STEPS = "def steps(x):\n    n = 0\n    for i in range(0, 6, x):\n        n += 1\n    return n"
-
-
-@contextmanager
-def workers(directory, processes=True, n_workers=2, threads=1, **environ):
-    """A client of a cluster whose worker processes have a cache directory of their own."""
-    own = {"env": {"TMPDIR": str(directory), "ME_DSL_JIT": "1", **environ}} if processes else {}
-    with (
-        distributed.LocalCluster(
-            processes=processes,
-            n_workers=n_workers,
-            threads_per_worker=threads,
-            dashboard_address=":0",
-            **own,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -91,30 +64,6 @@ def without_jit(machine_without_jit):
 # Lambdas, for they travel by value: workers need not import this module.
 tasks_left = lambda dask_worker: len({*dask_worker.state.executing, *dask_worker.state.ready})  # noqa: E731
 say_address = lambda dask_worker: dask_worker.log_event("mexdask-test", dask_worker.address)  # noqa: E731
-
-
-def until(condition, seconds=20):
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def plane(tiles=8, size=160):
-    re = da.linspace(-2.0, 0.5, size, chunks=size // tiles)[None, :]
-    im = da.linspace(1.25, -1.25, size, chunks=size // tiles)[:, None]
-    return re, im
-
-
-def interpreted(source, *arrays, **params):
-    """What the interpreter gives for the same arguments in this process."""
-    arrays = dask.compute(*arrays, scheduler="synchronous")
-    return mexdask.apply(source, *arrays, jit="off", **params)
-
-
-def total(stats, *counters):
-    return sum(worker[counter] for worker in stats.values() for counter in counters)
 
 
 def test_compiled_once_per_machine_loaded_once_per_worker(client):

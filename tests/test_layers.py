@@ -20,6 +20,7 @@ FLOORS = {
     "meaning": 0,
     "settings": 0,
     "stack": 0,
+    "tabular": 0,
     "ops": 1,
     "ir": 2,
     "irtext": 2,
@@ -34,11 +35,17 @@ FLOORS = {
     "explanation": 8,
     "monitor": 8,
     "api": 8,
-    "": 9,
+    "kernelspec": 9,
+    "cluster": 9,
+    "": 10,
 }
 
 # Below the floor of Dask there is only the standard library and NumPy, but for these.
-THIRD_PARTY = {"settings": {"dask", "yaml"}, "array": {"dask"}}
+THIRD_PARTY = {
+    "settings": {"dask", "yaml"},
+    "array": {"dask"},
+    "cluster": {"distributed"},
+}
 
 
 def modules() -> dict[str, Path]:

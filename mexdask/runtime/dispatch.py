@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import sys
 import threading
-import warnings
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,11 +18,11 @@ from mexdask.backend.version import generator_version
 from mexdask.dtypes import NATIVE
 from mexdask.errors import FallbackWarning, JITUnavailableError
 from mexdask.irtext import function_text
-from mexdask.runtime import stats
+from mexdask.runtime import stats, worker
 from mexdask.runtime.build import build
 from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.key import CacheKey
-from mexdask.runtime.load import LoadedKernel
+from mexdask.runtime.load import LoadedKernel, Origin
 from mexdask.runtime.memory import KERNELS, Outcome
 from mexdask.runtime.target import Host, target_on, this_host, user_flags
 from mexdask.runtime.toolchain import find_compiler
@@ -52,8 +50,9 @@ class Decision:
     route : Route
         The engine.
     outcome : str
-        How a native kernel was come by ("memory", "disk", "compiled"), or the class of what
-        prevented it ("jit-off", "disabled", "complex-dtype", or a ``FailureClass``).
+        How a native kernel was come by ("memory", "disk", "prebuilt", "shipped", "compiled"), or
+        the class of what prevented it ("jit-off", "disabled", "complex-dtype", or a
+        ``FailureClass``).
     reason : str
         The same for people.
     """
@@ -80,8 +79,18 @@ FOUND = {
     for outcome, reason in (
         ("memory", "this process has loaded the kernel before"),
         ("disk", "loaded from the disk cache"),
+        ("prebuilt", "loaded from a directory of mexdask.prebuilt"),
+        ("shipped", "compiled elsewhere and sent here"),
         ("compiled", "compiled here"),
     )
+}
+
+
+ARRIVALS: dict[Origin, stats.Counter] = {
+    "compiled": "compiled",
+    "disk": "disk_hits",
+    "prebuilt": "prebuilt_hits",
+    "shipped": "shipped",
 }
 
 
@@ -152,6 +161,7 @@ def obtain(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, D
     """
     kernel, decision = find(unit, settings)
     if kernel is None:
+        note(unit, decision)
         if settings.jit == "require":
             raise JITUnavailableError(
                 f"kernel {unit.name!r}: no native code here ({decision.outcome}): {decision.reason}"
@@ -214,11 +224,24 @@ def record(
         return None, refused(entry)
     if outcome is Outcome.MEMORY:
         return entry, FOUND["memory"]
-    if entry.origin == "disk":
-        stats.count(unit.name, "disk_hits")
-    else:
-        stats.count(unit.name, "compiled", 1, entry.compile_seconds)
-    return entry, FOUND[entry.origin]
+    return entry, arrived(unit, entry)
+
+
+def arrived(unit: Unit, kernel: LoadedKernel) -> Decision:
+    """Count a kernel that this process did not have before, and return its decision."""
+    stats.count(unit.name, ARRIVALS[kernel.origin], 1, kernel.compile_seconds)
+    if kernel.origin == "compiled":
+        seconds = round(kernel.compile_seconds, 4)
+        worker.tell("compile", kernel=unit.name, key=kernel.key.digest, seconds=seconds)
+    decision = FOUND[kernel.origin]
+    note(unit, decision)
+    return decision
+
+
+def note(unit: Unit, decision: Decision) -> None:
+    """Remember for the statistics, this process's and its worker's, which engine a unit has."""
+    stats.note_route(unit.name, decision.route.value, decision.outcome, decision.reason)
+    worker.publish_metric(stats.totals)
 
 
 def refused(failure: Failure) -> Decision:
@@ -251,8 +274,7 @@ def warn_once(unit: Unit, decision: Decision) -> None:
         if (unit.source, decision.outcome) in _warned:
             return
         _warned.add((unit.source, decision.outcome))
-    why = f"({decision.outcome}): " + decision.reason.strip().split("\n")[0]
-    message = f"kernel {unit.name!r} runs through the NumPy interpreter {why}"
-    # On a worker, distributed's warn() also reaches the client; elsewhere it is warnings.warn().
-    warner = sys.modules.get("distributed.worker", warnings)
-    warner.warn(message, FallbackWarning, stacklevel=2)
+    outcome, first = decision.outcome, decision.reason.strip().split("\n")[0]
+    message = f"kernel {unit.name!r} runs through the NumPy interpreter ({outcome}): {first}"
+    worker.tell("fallback", kernel=unit.name, outcome=outcome, reason=first)
+    worker.warn(message, FallbackWarning, stacklevel=2)

@@ -23,7 +23,7 @@ try:
 except ImportError:  # Windows, where nothing is loaded
     fcntl = None  # type: ignore[assignment]
 
-Origin = Literal["compiled", "disk"]
+Origin = Literal["compiled", "disk", "prebuilt", "shipped"]
 SPELLINGS = 40
 # The loader's words for what is wrong with this process, not with the object.
 EXHAUSTED = ("Too many open files", "Cannot allocate memory")
@@ -40,12 +40,12 @@ class LoadedKernel:
         The entry, with the types of ``backend.cabi``; it runs without the GIL.
     key : CacheKey
         What it is.
-    origin : {"compiled", "disk"}
+    origin : {"compiled", "disk", "prebuilt", "shipped"}
         Where its bytes came from.
     path : str or None
         Its entry in the disk cache, if it has one.
     compile_seconds : float
-        How long the compiler took, 0 if none ran.
+        How long the compiler took, 0 if none ran here.
     """
 
     call: Callable[..., int]

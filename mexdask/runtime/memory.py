@@ -93,6 +93,10 @@ class KernelCache:
             return failure, Outcome.NEGATIVE
         return self._build_once(key_digest, build, scope)
 
+    def put(self, key_digest: str, kernel: LoadedKernel) -> None:
+        """Keep a kernel that was not built here; it clears what failed before it."""
+        self._remember(key_digest, kernel, None)
+
     def loaded(self, key_digest: str) -> LoadedKernel | None:
         """Return a key's kernel if this process has it; the hot path, without a lock."""
         found = self._loaded.get(key_digest)

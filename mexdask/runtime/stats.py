@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Literal, get_args
 
@@ -20,6 +21,8 @@ Counter = Literal[
     "compiled",
     "memory_hits",
     "disk_hits",
+    "prebuilt_hits",
+    "shipped",
     "negative_hits",
     "nan_elements",
 ]
@@ -29,12 +32,14 @@ SECONDS = {
     "interpreted": "interpreted_seconds",
     "compiled": "compile_seconds",
 }
+ROUTE = ("engine", "outcome", "reason")
 LONGEST_ERROR = 16 << 10
 MOST_KERNELS = 4096
 OTHERS = "(other kernels)"
 
 _lock = threading.Lock()
 _kernels: dict[str, dict[str, float]] = {}
+_routes: dict[str, tuple[str, str, str]] = {}
 _failures: dict[str, int] = {}
 _last_error: str | None = None
 
@@ -86,19 +91,39 @@ def count_failure(failure: Failure) -> bool:
     return before == 0
 
 
+def note_route(kernel: str, engine: str, outcome: str, reason: str) -> None:
+    """Remember which engine a kernel has here and why; not for hits in memory."""
+    route = engine, outcome, reason
+    if _routes.get(kernel) == route and kernel in _kernels:
+        return
+    with _lock:
+        if kernel not in _kernels:
+            new_row(kernel)
+        if kernel in _kernels:  # not past the bound, where it is one of the others
+            _routes[kernel] = route
+
+
+def totals() -> dict[str, object]:
+    """Return the sums of the counters over all kernels, and the failures; costs next to nothing."""
+    with _lock:
+        return summed(_kernels)
+
+
+def summed(kernels: Mapping[str, Mapping[str, float]]) -> dict[str, object]:
+    """Return the sums of rows, and the failures."""
+    rows, fields = kernels.values(), (*COUNTERS, *SECONDS.values())
+    return {f: sum(row[f] for row in rows) for f in fields} | {"failures": dict(_failures)}
+
+
 def snapshot() -> dict[str, object]:
     """Return all counters as a plain dict, fit for JSON."""
     with _lock:
-        kernels = {name: dict(row) for name, row in _kernels.items()}
-        failures, last_error = dict(_failures), _last_error
-    fields = (*COUNTERS, *SECONDS.values())
-    totals: dict[str, object] = {f: sum(row[f] for row in kernels.values()) for f in fields}
-    return totals | {
-        "failures": failures,
-        "kernels": kernels,
-        "cache": cache(),
-        "last_error": last_error,
-    }
+        sums, last_error = summed(_kernels), _last_error
+        kernels = {
+            name: {**row, **dict(zip(ROUTE, _routes.get(name, ("", "", "")), strict=True))}
+            for name, row in _kernels.items()
+        }
+    return sums | {"kernels": kernels, "cache": cache(), "last_error": last_error}
 
 
 def cache() -> dict[str, object]:
@@ -110,7 +135,7 @@ def cache() -> dict[str, object]:
 
 
 def reset() -> None:
-    """Set every counter to nothing."""
+    """Set every counter to nothing; which engine a kernel has is no counter."""
     global _last_error
     with _lock:
         _kernels.clear()
