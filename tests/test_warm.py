@@ -132,7 +132,7 @@ def test_events_are_logged_and_chunks_are_not(mixed):
     everyone = set(names(mixed))
 
     def events():
-        return [event for _, event in mixed.get_events("mexdask") if event["kernel"] == "told"]
+        return [event for _, event in mixed.get_events("mexdask") if event.get("kernel") == "told"]
 
     until(lambda: {e["event"] for e in events()} == {"compile", "fallback"})
     assert len(events()) <= len(everyone)

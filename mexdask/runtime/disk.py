@@ -40,6 +40,7 @@ from mexdask.runtime.sweep import (
     sweep_entries,
     sweep_staging,
 )
+from mexdask.runtime.worker import tell
 
 SWEEP_ONE_IN = 64
 LONGEST_WHY = 500
@@ -244,6 +245,7 @@ class Store:
     def quarantine(self, name: str, shelf: int, why: str) -> None:
         """Move a bad entry out of the way, or remove it; keep only the newest such."""
         log.info("entry %s of %s is set aside: %s", name, self.root.path, why)
+        tell("rejection", entry=name, reason=why)
         aside = f"{time.time_ns():020d}.{secrets.token_hex(4)}.{name}"
         try:
             os.rename(name, aside, src_dir_fd=shelf, dst_dir_fd=self.bad)

@@ -147,8 +147,9 @@ def accept(unit: Unit, settings: KernelSettings, data: bytes) -> Decision:
     kernel = load(artifact, key, "shipped")
     if isinstance(kernel, Failure):
         return rejected(unit, kernel)
-    store = open_store(process_settings().tmpdir)
-    if store is not None and store.publish(key, artifact):
+    own = process_settings()
+    store = open_store(own.tmpdir)
+    if store is not None and store.publish(key, artifact, own.cache_size):
         kernel = replace(kernel, path=store.path(key, str(artifact.record["compiler"])))
     KERNELS.put(key.digest, kernel)
     return arrived(unit, kernel)
