@@ -24,9 +24,10 @@ This page is written by `docs/generate.py` from the table in `mexdask/ops.py`; c
 
 Functions may be spelt bare or as `np.`, `numpy.` or `math.`. The dtype of a result is NumPy's for
 the same operands. "Exact" means the same bits on every engine, worker and compiler; otherwise the
-column says how far, in units in the last place, a float may be from the correctly rounded value;
-integers are exact always. These bounds are tested on samples, not proven, and hold for real numbers
-in `strict` mode: see "What must agree" in [language.md](language.md).
+column says how far, in units in the last place, a float of native code may be from the exact value
+(the interpreter, which is NumPy: 4 ulp); integers are exact always. These bounds are tested, not
+proven, and hold for real numbers in `strict` mode: see "What must agree" in
+[language.md](language.md).
 """
 
 

@@ -12,6 +12,11 @@ import numpy as np
 from mexdask import meaning
 from mexdask.dtypes import BOOL, INT64, UINT64, Type
 
+INTERPRETER_ULP = 4
+"""How far NumPy's transcendental functions may be from the exact value, in units in the last place.
+
+``Op.ulp`` is the bound of native code."""
+
 
 class HalfPrecisionError(TypeError):
     """NumPy's result would be float16, which the language does not have."""
@@ -35,9 +40,9 @@ class Op:
         type, ``{s}`` the suffix of libm's functions.
     doc : str
         One line for people.
-    ulp : int
-        The largest distance from the correctly rounded value, in units in the last place; 0
-        means bit for bit the same on every engine.
+    ulp : float
+        The largest distance from the exact value that native code may have, in units in the last
+        place; 0 means bit for bit the same on every engine.
     ordered : bool
         True where complex operands make no sense.
     operands : int
@@ -49,7 +54,7 @@ class Op:
     typing: np.ufunc
     c: dict[str, str] = field(repr=False)
     doc: str = field(repr=False)
-    ulp: int = 0
+    ulp: float = 0
     ordered: bool = False
     operands: int = 0
 
@@ -127,7 +132,7 @@ def row(
     doc: str,
     *,
     typing: np.ufunc | None = None,
-    ulp: int = 0,
+    ulp: float = 0,
     ordered: bool = False,
     operands: int = 0,
 ) -> Op:
@@ -143,6 +148,22 @@ def libm(name: str, numpy: np.ufunc, doc: str, ulp: int = 4) -> Op:
     """Return the row of a function that C's libm has under the language's own name."""
     arguments = ", ".join(f"{{{i}}}" for i in range(numpy.nin))
     return row(name, numpy, f"{name}{{s}}({arguments})", doc, ulp=ulp)
+
+
+def vector_math(
+    name: str,
+    numpy: Callable[..., Any],
+    doc: str,
+    *,
+    c: str = "",
+    typing: np.ufunc | None = None,
+    ordered: bool = False,
+) -> Op:
+    """Return the row of a function of ours in ``backend/vmath``, under ``c`` or its own name."""
+    nin = (typing or numpy).nin  # type: ignore[attr-defined]
+    arguments = ", ".join(f"{{{i}}}" for i in range(nin))
+    text = f"vm_{c or name}_{{n}}({arguments})"
+    return row(name, numpy, text, doc, typing=typing, ulp=1.6, ordered=ordered)
 
 
 def compare(name: str, numpy: np.ufunc, helper: str, doc: str, ordered: bool = True) -> Op:
@@ -221,7 +242,7 @@ FUNCTIONS = (
     row(
         "square", np.square, {"iuf": "me_square_{n}({0})", "b": SAME}, "The operand times itself."
     ),
-    libm("exp", np.exp, "e to the power x."),
+    vector_math("exp", np.exp, "e to the power x."),
     libm("exp2", np.exp2, "2 to the power x."),
     row(
         "exp10",
@@ -232,7 +253,7 @@ FUNCTIONS = (
         ulp=4,
     ),
     libm("expm1", np.expm1, "exp(x) - 1 without cancellation near 0."),
-    libm("log", np.log, "Natural logarithm."),
+    vector_math("log", np.log, "Natural logarithm."),
     libm("log2", np.log2, "Logarithm to base 2."),
     libm("log10", np.log10, "Logarithm to base 10."),
     libm("log1p", np.log1p, "log(1 + x) without cancellation near 0."),
@@ -243,8 +264,8 @@ FUNCTIONS = (
         "log(exp(a) + exp(b)); close to 0 as precise as its terms.",
         ulp=4,
     ),
-    libm("sin", np.sin, "Sine of x, in radians."),
-    libm("cos", np.cos, "Cosine of x, in radians."),
+    vector_math("sin", np.sin, "Sine of x, in radians."),
+    vector_math("cos", np.cos, "Cosine of x, in radians."),
     libm("tan", np.tan, "Tangent of x, in radians."),
     libm("asin", np.arcsin, "Inverse sine, in radians."),
     libm("acos", np.arccos, "Inverse cosine, in radians."),

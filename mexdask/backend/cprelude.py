@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from mexdask.backend import vmath
 from mexdask.dtypes import NATIVE
 
 ROW_BY_C = {row.c: dtype for dtype, row in NATIVE.items()}
@@ -146,12 +147,20 @@ u64 me_trips(i64 start, i64 stop, i64 step) {
 }
 
 
-def helpers(text: str) -> str:
-    """Return the definitions of every helper and libm function that C text calls, callees first."""
+def helpers(text: str, width: int = 0) -> str:
+    """Return the definitions of all that C text calls, callees first: helpers, vector math, libm.
+
+    Parameters
+    ----------
+    text : str
+        C without definitions of its own.
+    width : int
+        Bytes of a vector, for vector math.
+    """
     order: dict[str, str] = {}
     collect(text, order)
-    definitions = "".join(f"static inline {body}\n" for body in order.values())
-    return prototypes(text + definitions) + definitions
+    own = "".join(f"static inline {body}\n" for body in order.values())
+    return prototypes(text + own) + vmath.definitions(text + own, width) + own
 
 
 def collect(text: str, order: dict[str, str]) -> None:

@@ -41,7 +41,14 @@ def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
     lanewise = "".join(writer.lanewise.values())
     # Vectors wider than a register are passed between our own inline functions only.
     quiet = '#pragma GCC diagnostic ignored "-Wpsabi"\n'
-    head = quiet + TYPES + CALL_STRUCT + vector_types(plan) + helpers(lanewise + body) + lanewise
+    head = (
+        quiet
+        + TYPES
+        + CALL_STRUCT
+        + vector_types(plan)
+        + helpers(lanewise + body, width)
+        + lanewise
+    )
     function = masked.function
     return "\n".join(
         [head, body, line(function, plan), entry(function, symbol), key_symbol(key)]

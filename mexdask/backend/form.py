@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mexdask import ir
-from mexdask.backend.lanes import gang_of, lanewise_in_loops, loop_float_size
+from mexdask.backend.lanes import (
+    gang_of,
+    has_vector_math,
+    lanewise_in_loops,
+    loop_float_size,
+)
 from mexdask.backend.predicate import MaskedFunction
 
 WIDTHS = {"x86-64-v4": 64, "x86-64-v3": 32}
@@ -45,9 +50,11 @@ def choose(masked: MaskedFunction, width: int) -> Form:
     """Return the form for vectors of ``width`` bytes."""
     if not width:
         return Form(0, "simd is off")
-    if not any(isinstance(node, ir.Loop) for node in ir.walk_masked(masked.body)):
-        return Form(0, "without loops the compiler vectorises the plain form itself")
     plan = gang_of(masked, width)
+    if not any(isinstance(node, ir.Loop) for node in ir.walk_masked(masked.body)):
+        if has_vector_math(masked):
+            return Form(width, f"{plan.size} lanes in vectors of {width} bytes for its functions")
+        return Form(0, "without loops the compiler vectorises the plain form itself")
     if max(d.itemsize for d in masked.function.dtypes) < 4:
         return Form(0, "narrow integers gain nothing from lanes")
     if plan.lanes < 4 and not loop_float_size(masked):

@@ -10,6 +10,7 @@ from typing import assert_never
 import numpy as np
 
 from mexdask import ir
+from mexdask.backend import vmath
 from mexdask.backend.cexpr import c_cast, c_expr, c_literal, c_type
 from mexdask.backend.liveness import reads
 from mexdask.backend.predicate import MaskedFunction
@@ -71,6 +72,17 @@ def gang_of(masked: MaskedFunction, width: int) -> Gang:
     )
     ways = 4 if 4 * busy <= MOST_REGISTERS[width] else 2 if busy <= MOST_REGISTERS[width] else 1
     return Gang(width // size, ways, np.dtype(f"i{size}"), uniform, names)
+
+
+def has_vector_math(masked: MaskedFunction) -> bool:
+    """Tell whether a function calls vector math."""
+    return any(
+        isinstance(part, ir.Apply)
+        and vmath.has_vectors(part.op.template(tuple(a.dtype for a in part.args)))
+        for node in ir.walk_masked(masked.body)
+        for expression in ir.masked_expressions(node)
+        for part in ir.parts(expression)
+    )
 
 
 def loop_statements(masked: MaskedFunction) -> list[ir.Masked]:
@@ -272,10 +284,12 @@ class Writer:
         texts = [self.vector(a, way) for a in node.args]
         if (form := self.vector_form(node, texts)) is not None:
             return form
-        if node.op.name not in VECTORISED_BY_COMPILER:
-            self.slow.add(node.op.name)
         dtypes = tuple(a.dtype for a in node.args)
         template = node.op.template(dtypes)
+        if vmath.has_vectors(template):
+            return vmath.call(template, c_type(dtypes[0]), self.plan.lanes).format(*texts)
+        if node.op.name not in VECTORISED_BY_COMPILER:
+            self.slow.add(node.op.name)
         suffix = "f" if dtypes[0] == np.float32 else ""
         lanes = [f"x{n}[l]" for n in range(len(dtypes))]
         scalar = template.format(*lanes, n=c_type(dtypes[0]), s=suffix)

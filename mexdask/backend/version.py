@@ -10,6 +10,9 @@ GENERATOR_SOURCES = (
     "ir.py", "irtext.py", "ops.py", "dtypes.py", "backend/cabi.py", "backend/cexpr.py",
     "backend/cprelude.py", "backend/cscalar.py", "backend/csimd.py", "backend/form.py",
     "backend/lanes.py", "backend/liveness.py", "backend/predicate.py", "runtime/dispatch.py",
+    "backend/vmath/instance.py", "backend/vmath/primitives.py", "backend/vmath/coefficients.py",
+    "backend/vmath/exponential.py", "backend/vmath/logarithm.py",
+    "backend/vmath/trigonometric.py",
 )  # fmt: skip
 
 

@@ -1,0 +1,232 @@
+"""From one source to definitions in C: for one lane, or for the lanes of a vector."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mexdask.backend.vmath import (
+    exponential,
+    logarithm,
+    primitives,
+    trigonometric,
+)
+from mexdask.backend.vmath.coefficients import COEFFICIENTS
+
+SOURCES: Mapping[tuple[str, str], str] = {
+    **exponential.SOURCES,
+    **logarithm.SOURCES,
+    **trigonometric.SOURCES,
+}
+NAMES = frozenset(name for name, _ in SOURCES) | {*primitives.VECTOR, *primitives.COMMON, "any"}
+
+CALL = re.compile(r"\bvm_([a-z0-9]+)_(f32|f64)(?:x(\d+))?\(")
+NUMBER = re.compile(r"0x[0-9a-f]+\.?[0-9a-f]*p[+-]?\d+|\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
+POLYNOMIAL = re.compile(r"POLY\((\w+), (\w+)\)")
+IDENTIFIER = re.compile(r"\b(ONE_)?([A-Za-z_]\w*)\b(\()?")
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What one instance works on.
+
+    Parameters
+    ----------
+    c : {"f32", "f64"}
+        The type of a lane.
+    count : int
+        Lanes; 1 is the scalar form.
+    """
+
+    c: str
+    count: int
+
+    @property
+    def tag(self) -> str:
+        """Return what tells an instance's names from another's."""
+        return self.c if self.count == 1 else f"{self.c}x{self.count}"
+
+    @property
+    def bits(self) -> int:
+        """Return the bits of a lane."""
+        return int(self.c[1:])
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all lanes."""
+        return self.bits // 8 * self.count
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Return what the words of a source stand for."""
+        several, wide = "" if self.count == 1 else f"x{self.count}", self.c == "f64"
+        integer = f"i{self.bits}{several}"
+        return {
+            "F": self.tag, "I": integer, "M": integer, "U": f"u{self.bits}{several}", "S": self.c,
+            "LANES": str(self.count), "MANTISSA": "52" if wide else "23",
+            "BIAS": "1023" if wide else "127", "NAN": f'__builtin_nan{"" if wide else "f"}("")',
+            "POSITIVE": "0x7fffffffffffffffLL" if wide else "0x7fffffff",
+            "ROOT": f"__builtin_sqrt{'' if wide else 'f'}",
+        }  # fmt: skip
+
+
+def call(template: str, c_type: str, lanes: int) -> str:
+    """Return a C template that calls scalar vector math, as one that calls it on vectors."""
+    return template.replace("{n}", f"{c_type}x{lanes}")
+
+
+def has_vectors(template: str) -> bool:
+    """Tell whether the C text of an operator is a call of vector math."""
+    return template.startswith("vm_")
+
+
+def definitions(text: str, width: int = 0) -> str:
+    """Return the definitions of all vector math that a C text calls, callees first.
+
+    Parameters
+    ----------
+    text : str
+        C with calls such as ``vm_exp_f64(x)`` or, on vectors of 8 lanes, ``vm_exp_f64x8(x)``.
+    width : int
+        Bytes of the machine's vectors: longer ones are computed piece by piece.
+    """
+    order: dict[str, str] = {}
+    collect(text, width, order)
+    if not order:
+        return ""
+    tags = {m[2] + (f"x{m[3]}" if m[3] else "") for m in map(CALL.match, order) if m}
+    types = "".join(vector_types(int(tag.partition("x")[2])) for tag in longest(tags))
+    return primitives.FENCE + types + "".join(f"{body}\n" for body in order.values())
+
+
+def longest(tags: set[str]) -> list[str]:
+    """Return one tag for each number of lanes above one."""
+    counts = {tag.partition("x")[2]: tag for tag in sorted(tags) if "x" in tag}
+    return [counts[count] for count in sorted(counts, key=int)]
+
+
+def vector_types(count: int) -> str:
+    """Return the vector types of a number of lanes."""
+    return "".join(
+        f"typedef {k}{bits} {k}{bits}x{count} __attribute__((vector_size({count * bits // 8})));\n"
+        for bits in (32, 64)
+        for k in "fiu"
+    )
+
+
+def collect(text: str, width: int, order: dict[str, str]) -> None:
+    """Add the functions that a text calls, after those that they call themselves."""
+    for match in CALL.finditer(text):
+        key = match[0]
+        if key in order:
+            continue
+        body = definition(match[1], Lanes(match[2], int(match[3] or 1)), width)
+        own = body.replace(key, "(", 1)  # its own head is no call
+        collect(own, width, order)
+        order[key] = body
+
+
+def definition(name: str, lanes: Lanes, width: int) -> str:
+    """Return the definition of one function for some lanes."""
+    if name in primitives.COMMON:
+        return instantiate(primitives.COMMON[name], lanes)
+    if name == "any" and lanes.count > 1:
+        return any_lane(lanes)
+    table = primitives.SCALAR if lanes.count == 1 else primitives.VECTOR
+    if name in table:
+        return instantiate(table[name], lanes)
+    if (name, lanes.c) in SOURCES:
+        return (
+            in_halves(name, lanes)
+            if lanes.count > 1 and width < lanes.size
+            else instantiate(SOURCES[name, lanes.c], lanes)
+        )
+    if lanes.count > 1 and width < 2 * lanes.size:
+        return in_halves(name, lanes)
+    return by_float64(name, lanes)
+
+
+def parameters(name: str, c_type: str) -> int:
+    """Return how many numbers a function takes."""
+    source = SOURCES.get((name, c_type)) or SOURCES[name + "32", "f64"]
+    return source.partition(")")[0].count("F ") - 1
+
+
+def in_halves(name: str, lanes: Lanes) -> str:
+    """Return the function on vectors longer than the machine's: on one half, then on the other."""
+    half, count = Lanes(lanes.c, lanes.count // 2), parameters(name, lanes.c)
+    low = ", ".join(map(str, range(half.count)))
+    high = ", ".join(map(str, range(half.count, lanes.count)))
+    head = f"static inline {lanes.tag} vm_{name}_{lanes.tag}("
+    head += ", ".join(f"{lanes.tag} a{n}" for n in range(count)) + ")\n{\n"
+    lower, upper = (
+        ", ".join(f"__builtin_shufflevector(a{n}, a{n}, {part})" for n in range(count))
+        for part in (low, high)
+    )
+    whole = f"__builtin_shufflevector(y, z, {low}, {high})"
+    function = f"vm_{name}_{half.tag}"
+    return (
+        f"{head}#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)\n"
+        f"    {half.tag} y = {function}({lower}), z = {function}({upper});\n"
+        f"    return {whole};\n#else\n"
+        + "".join(
+            f"    {half.tag} l{n}, h{n};\n"
+            f"    __builtin_memcpy(&l{n}, &a{n}, sizeof l{n});\n"
+            f"    __builtin_memcpy(&h{n}, (char *)&a{n} + sizeof l{n}, sizeof h{n});\n"
+            for n in range(count)
+        )
+        + f"    {half.tag} y[2];\n    {lanes.tag} r;\n"
+        f"    y[0] = {function}({', '.join(f'l{n}' for n in range(count))});\n"
+        f"    y[1] = {function}({', '.join(f'h{n}' for n in range(count))});\n"
+        "    __builtin_memcpy(&r, y, sizeof r);\n    return r;\n#endif\n}"
+    )
+
+
+def by_float64(name: str, lanes: Lanes) -> str:
+    """Return a float32 function that computes in float64, where short polynomials are enough."""
+    wide, count = Lanes("f64", lanes.count), parameters(name, lanes.c)
+    convert = "({1}){0}" if lanes.count == 1 else "__builtin_convertvector({0}, {1})"
+    arguments = ", ".join(convert.format(f"a{n}", wide.tag) for n in range(count))
+    value = convert.format(f"vm_{name}32_{wide.tag}({arguments})", lanes.tag)
+    declared = ", ".join(f"{lanes.tag} a{n}" for n in range(count))
+    return f"static inline {lanes.tag} vm_{name}_{lanes.tag}({declared}) {{ return {value}; }}"
+
+
+def any_lane(lanes: Lanes) -> str:
+    """Return the test whether a mask has a lane that is set."""
+    integer = lanes.words["I"]
+    return primitives.any_test(f"static inline int vm_any_{lanes.tag}({integer} m)", lanes.size)
+
+
+def instantiate(source: str, lanes: Lanes) -> str:
+    """Return a source with its words replaced."""
+    text = POLYNOMIAL.sub(lambda m: polynomial(m[1], COEFFICIENTS[m[2]].split()), source)
+    if lanes.c == "f32":
+        text = NUMBER.sub(r"\g<0>f", text)
+    words = lanes.words
+
+    def replaced(match: re.Match[str]) -> str:
+        one, word, call = match.groups()
+        if word in NAMES and call:
+            return f"vm_{word}_{lanes.c if one else lanes.tag}("
+        return words.get(word, match[0].removesuffix("(")) + (call or "")
+
+    return IDENTIFIER.sub(replaced, text)
+
+
+def polynomial(x: str, coefficients: list[str]) -> str:
+    """Return a polynomial as C: even and odd powers apart, two chains that run side by side."""
+    if len(coefficients) < 4:
+        return horner(x, coefficients)
+    square = f"({x} * {x})"
+    return f"({horner(square, coefficients[::2])} + {x} * {horner(square, coefficients[1::2])})"
+
+
+def horner(x: str, coefficients: list[str]) -> str:
+    """Return a polynomial by Horner's rule."""
+    *rest, last = coefficients
+    text = f"({last})"
+    for c in reversed(rest):
+        text = f"({c} + {x} * {text})"
+    return text

@@ -1,0 +1,160 @@
+"""Vector math: the same bits in every width, form, place and compiler, near the exact value."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edges import Array, bits, columns
+
+from mexdask.backend import vmath
+from mexdask.backend.cscalar import TYPES
+from mexdask.ops import FUNCTIONS, TABLE, Op
+from mexdask.runtime.target import LEVELS, host_target, target_flags
+from mexdask.runtime.toolchain import Compiler, find_compiler
+from mexdask.settings import process_settings
+
+pytestmark = pytest.mark.compiler
+
+FLOATS = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+LEVEL = {64: "x86-64-v4", 32: "x86-64-v3", 16: "x86-64-v2", 0: "x86-64-v2"}
+HOST = host_target().isa
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of vector math on one dtype."""
+
+    op: Op
+    c: str
+
+    def __str__(self) -> str:
+        return f"{self.op.name}-{self.c}"
+
+    @property
+    def symbol(self) -> str:
+        return f"{'pow' if self.op.name == '**' else self.op.name}_{self.c}"
+
+    @property
+    def template(self) -> str:
+        return self.op.template((FLOATS[self.c],) * self.op.arity)
+
+
+ROWS = [
+    Function(op, c)
+    for op in (TABLE["**"], *FUNCTIONS)
+    for c, dtype in FLOATS.items()
+    if any(map(vmath.has_vectors, op.c.values()))
+]
+
+
+def widths() -> list[int]:
+    """Return the widths that this machine runs; 0 is the scalar form."""
+    if HOST not in LEVELS:
+        return [16, 0]
+    return [w for w, level in LEVEL.items() if LEVELS.index(level) <= LEVELS.index(HOST)]
+
+
+def loop(row: Function, width: int) -> tuple[str, str]:
+    """Return the C of a function over arrays, and the expression that calls vector math."""
+    size = FLOATS[row.c].itemsize
+    lanes = max(1, width // size)
+    template = vmath.call(row.template, row.c, lanes) if width else row.template
+    vector = f"vector_size({lanes * size}), " if width else ""
+    params = [f"const {row.c} *a{n}" for n in range(row.op.arity)]
+    call = template.format(*(f"*(const V *)(a{n} + k)" for n in range(row.op.arity)), n=row.c)
+    return call, (
+        f"#define V V_{row.symbol}\n"
+        f"typedef {row.c} V __attribute__(({vector}aligned({size}), may_alias));\n"
+        f"void {row.symbol}(i64 n, {row.c} *r, {', '.join(params)})\n"
+        f"{{ for (i64 k = 0; k < n; k += {lanes}) *(V *)(r + k) = {call}; }}\n"
+        "#undef V\n"
+    )
+
+
+@functools.cache
+def library(width: int, compiler: str, mode: str = "strict") -> ctypes.CDLL:
+    """Return the native code of every function for vectors of a width."""
+    level = LEVEL[width] if HOST in LEVELS else HOST
+    calls, loops = zip(*(loop(row, width) for row in ROWS), strict=True)
+    text = TYPES + vmath.definitions("".join(calls), width) + "".join(loops)
+    with tempfile.TemporaryDirectory() as directory:
+        source, image = Path(directory) / "k.c", Path(directory) / "k.so"
+        source.write_text(text)
+        flags = [f for f in target_flags(mode, level) if f != "-fvisibility=hidden"]
+        warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
+        command = [compiler, *warnings, "-o", str(image), str(source), *flags]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return ctypes.CDLL(str(image))
+
+
+def default_compiler() -> str:
+    compiler = find_compiler(process_settings())
+    assert isinstance(compiler, Compiler), compiler
+    return compiler.argv[0]
+
+
+def run(row: Function, arguments: list[Array], width: int, compiler: str = "", mode="strict"):
+    """Return a function's values on arrays, which are filled up with ones."""
+    size = arguments[0].size
+    padded = [np.concatenate([a, np.ones(-size % 64, a.dtype)]) for a in arguments]
+    out = np.empty_like(padded[0])
+    call = library(width, compiler or default_compiler(), mode)[row.symbol]
+    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (out, *padded)]
+    call(ctypes.c_int64(out.size), *pointers)
+    return out[:size]
+
+
+@functools.cache
+def arguments(row: Function) -> list[Array]:
+    """Return edge values, numbers near zero and one, of all sizes, and any bits at all."""
+    dtype, count = FLOATS[row.c], row.op.arity
+    rng = np.random.default_rng(11)
+    info = np.finfo(dtype)
+    found: list[list[Any]] = [list(column) for column in columns((dtype,) * count, 1500)]
+    for column in found:
+        column += list(rng.uniform(-12, 12, 1000))
+        column += list(1 + rng.uniform(-0.5, 0.5, 500))
+        exponents = rng.uniform(info.minexp - info.nmant, info.maxexp, 1000)
+        column += list(rng.choice([-1.0, 1.0], 1000) * np.exp2(exponents))
+        column += list(rng.integers(0, 256, (500, dtype.itemsize), np.uint8).view(dtype)[:, 0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [np.array(column, dtype) for column in found]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_every_width_and_form_gives_the_same_bits(row: Function):
+    values = arguments(row)
+    scalar = bits(run(row, values, 0))
+    for width in widths():
+        different = np.flatnonzero(bits(run(row, values, width)) != scalar)
+        assert different.size == 0, (width, [a[different[:3]] for a in values])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_an_element_does_not_depend_on_its_neighbours(row: Function):
+    values = arguments(row)
+    width = widths()[0]
+    want = bits(run(row, values, width))
+    order = np.random.default_rng(3).permutation(want.size)
+    np.testing.assert_array_equal(bits(run(row, [a[order] for a in values], width)), want[order])
+    alike = np.repeat(order[:200], 64)
+    np.testing.assert_array_equal(bits(run(row, [a[alike] for a in values], width)), want[alike])
+
+
+@pytest.mark.skipif(not shutil.which("clang") or not shutil.which("gcc"), reason="one compiler")
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_gcc_and_clang_give_the_same_bits(row: Function):
+    values = arguments(row)
+    width = widths()[0]
+    one, other = (bits(run(row, values, width, name)) for name in ("gcc", "clang"))
+    np.testing.assert_array_equal(one, other)
