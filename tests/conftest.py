@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from mexdask.runtime import dispatch
+
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.txt")
@@ -17,3 +19,9 @@ def own_tmpdir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", os.fspath(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def fallbacks_are_said_again():
+    """Fallbacks warn once per process; each test shall hear of its own."""
+    dispatch._warned.clear()

@@ -242,8 +242,7 @@ def test_each_fallback_is_said_once(tmp_path):
         with warnings_of(client) as caught:
             mexdask.apply(ESCAPE, re, im, 51).compute()
             mexdask.apply("def other(x):\n    return x - 1", re).compute()
-        (warning,) = caught
-        assert "kernel 'other'" in str(warning.message)
+        assert not caught, "once for each reason and process"
 
         stats = mexdask.stats(client)
         assert total(stats, "interpreted") == 3 * 16 + 4

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from mexdask.runtime.compile import compile_image
 from mexdask.runtime.disk import Store, open_store
 from mexdask.runtime.entry import Artifact, make_record
 from mexdask.runtime.failure import Failure, FailureClass, cooldown, io_failure
@@ -14,10 +17,10 @@ from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel, load
 from mexdask.runtime.lock import LockState
 from mexdask.runtime.target import user_flags
-from mexdask.runtime.toolchain import Compiler, compile_image, find_compiler
+from mexdask.runtime.toolchain import Compiler, find_compiler
 from mexdask.settings import ProcessSettings
 
-LARGEST_TEXT = 4 << 20
+LARGEST_TEXT, DEEPEST = 4 << 20, 1000
 LOCK_MERCY = 5.0
 WIDE_TIMEOUT = 120.0
 
@@ -100,8 +103,8 @@ def make(
 ) -> LoadedKernel | Failure:
     """Compile a key, load it, and only then let others have it."""
     text = emit()
-    if len(text) > LARGEST_TEXT:
-        return Failure(FailureClass.TOO_BIG, f"{key.symbol}: {len(text)} characters of C")
+    if (why := too_big(text)) is not None:
+        return Failure(FailureClass.TOO_BIG, f"{key.symbol} is not compiled: {why}")
     with store.staging() as directory:
         start = time.monotonic()
         image = compile_image(compiler, text, key.target, directory, settings.compile_timeout)
@@ -114,6 +117,17 @@ def make(
     if isinstance(kernel, LoadedKernel) and store.publish(key, artifact, settings.cache_size):
         return replace(kernel, path=store.path(key, compiler.identity))
     return kernel
+
+
+def too_big(text: str) -> str | None:
+    """Return why C text is not given to a compiler: some crash on what is large or deep."""
+    if len(text) > LARGEST_TEXT:
+        return f"{len(text)} characters of C, more than {LARGEST_TEXT}"
+    if sum(text.count(c) for c in "([{") <= DEEPEST:
+        return None
+    brackets = re.sub(r"[^][(){}]", "", text)
+    depth = max(itertools.accumulate(1 if c in "([{" else -1 for c in brackets))
+    return f"{depth} levels of brackets, more than {DEEPEST}" if depth > DEEPEST else None
 
 
 @dataclass(slots=True)

@@ -195,7 +195,9 @@ class Store:
             fd = open_own(name, self._staging)
         except OSError:
             with private_directory(os.path.dirname(self.root.path)) as path:
-                yield path
+                place = os.path.join(path, "t", "k")  # as deep as usual
+                os.makedirs(place, 0o700)
+                yield place
             return
         try:
             yield fd_path(fd, os.path.join(self.root.path, "v1", "t", name))

@@ -264,17 +264,21 @@ def predict(unit: Unit, settings: KernelSettings) -> Decision:
     return Decision(Route.NATIVE, "compiler", f"a compiler is here: {compiler.version}")
 
 
+OF_THE_KERNEL = ("complex-dtype", FailureClass.UNSUPPORTED, FailureClass.TOO_BIG)
 _warned: set[tuple[str, str]] = set()
 _warned_lock = threading.Lock()
 
 
 def warn_once(unit: Unit, decision: Decision) -> None:
-    """Warn about a fallback, once per kernel and reason in this process."""
-    with _warned_lock:
-        if (unit.source, decision.outcome) in _warned:
-            return
-        _warned.add((unit.source, decision.outcome))
+    """Warn about a fallback, once per process; once per kernel if the kernel is the reason."""
     outcome, first = decision.outcome, decision.reason.strip().split("\n")[0]
+    kernels, classes = (unit.source, outcome), ("", outcome)
+    with _warned_lock:
+        told, warned = kernels in _warned, classes in _warned
+        _warned.update((kernels, classes))
+    if told:
+        return
     message = f"kernel {unit.name!r} runs through the NumPy interpreter ({outcome}): {first}"
     worker.tell("fallback", kernel=unit.name, outcome=outcome, reason=first)
-    worker.warn(message, FallbackWarning, stacklevel=2)
+    if not warned or outcome in OF_THE_KERNEL:
+        worker.warn(message, FallbackWarning, stacklevel=2)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -39,15 +39,17 @@ class Ended:
     text: str
 
 
-def run(argv: Sequence[str], path: str, directory: str, seconds: float, most: int) -> Ended:
+def run(
+    argv: Sequence[str], environ: Mapping[str, str], directory: str, seconds: float, most: int
+) -> Ended:
     """Run a program and everything it starts to their end, by force if need be.
 
     Parameters
     ----------
     argv : sequence of str
         The program and its arguments; there is no shell.
-    path : str
-        ``PATH``, all that the program sees of our environment.
+    environ : mapping of str to str
+        What the program sees as its environment, beside a locale and ``TMPDIR``.
     directory : str
         Where it works and has its temporary files.
     seconds : float
@@ -71,7 +73,7 @@ def run(argv: Sequence[str], path: str, directory: str, seconds: float, most: in
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=directory,
-            env={"PATH": path, "LC_ALL": "C", "TMPDIR": "."},
+            env={**environ, "LC_ALL": "C", "TMPDIR": "."},
             start_new_session=True,
             umask=0o077,
         )

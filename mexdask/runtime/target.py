@@ -62,21 +62,34 @@ FP_FLAGS = {
 LIBRARIES = ("-lm",)
 
 STOPS = "it stops before a shared object is made"
+FILES = "what is in other files is not part of the cache key, and kernels need none"
+LOADABLE = "what is made must be a shared object that a process can load"
+WRITES = "it makes the compiler or the kernel write other files"
+RESULTS = "it changes results; a kernel asks for that itself, by the pragma `# me:fp=`"
 PROGRAMS = "it makes the compiler run other programs or plugins"
 ROUNDING = "it changes the floating-point state of the whole process when the kernel is loaded"
 NATIVE = "the cache is shared between CPUs; the level is the setting mexdask.isa"
 REFUSED = (
     (r"-o.*|--output.*", "the output's name is not the user's to choose"),
-    (r"-c|-E|-S|-M|-MM|-fsyntax-only|--compile|--preprocess|--assemble", STOPS),
-    (r"-|-x.*|--language.*", "the input is always one file of C"),
-    (r"@.*", "flags must be in the text itself, which is part of the cache key"),
-    (r"--?shared", "it is already there"),
-    (r"-B.*|--prefix.*|--?specs.*|-fplugin.*|--?wrapper.*", PROGRAMS),
+    (r"-c|-E|-S|-M.*|-fsyntax-only|--compile|--preprocess|--assemble", STOPS),
+    (r"-###|-v|--help.*|--version|--?print-.*|-dump(machine|specs|version|fullversion)", STOPS),
+    (r"-|-x.*|--language.*|[^-].*", "the input is always one file of C"),
+    (r"@.*|--config.*", "flags must be in the text itself, which is part of the cache key"),
+    (r"-I.*|--?include.*|-imacros.*|-i(system|quote|dirafter|prefix).*", FILES),
+    (r"-[lLT].*|--library.*|-u.*|-z.*", FILES),
+    (r"--?shared|-r|-pie|-no-pie|--?static.*|-nostd.*|-nostart.*|-nodefault.*", LOADABLE),
+    (r"-B.*|--prefix.*|--?specs.*|-fplugin.*|--?wrapper.*|-fuse-ld.*|--ld-path.*", PROGRAMS),
+    (r"-X.+|-W[alp],.*|-mllvm.*", PROGRAMS),
+    (r"-save-temps.*|-fdump-.*|-dump.*|-pg?|--coverage|-fprofile-.*|-ftest-coverage", WRITES),
     (r"-ffast-math|-Ofast|-funsafe-math-optimizations|--fast-math|--unsafe-.*", ROUNDING),
     (r"-ffp-model=.*|-mdaz-ftz|-mpc(32|64|80)", ROUNDING),
+    (r"-ffp-contract=.*|-ffinite-math-only|-fassociative-math|-freciprocal-math", RESULTS),
+    (r"-fno-signed-zeros|-fsingle-precision-constant|-mfpmath=.*|-fno-wrapv|-ftrapv", RESULTS),
+    (r"-fstrict-(aliasing|overflow)|-m(16|32|x32)|-fbuiltin.*", RESULTS),
     (r"-m(arch|cpu|tune)=native.*", NATIVE),
     (r"-fsanitize=.*(address|thread|memory|leak).*", "its run-time ends a process that loads it"),
 )
+TAKE_A_WORD = ("-D", "-U", "--param")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +265,9 @@ def user_flags(text: str) -> tuple[str, ...] | Failure:
         flags = tuple(shlex.split(text))
     except ValueError as error:
         return Failure(FailureClass.BAD_FLAGS, f"ME_DSL_JIT_CFLAGS={text!r}: {error}")
-    for flag in flags:
+    for before, flag in zip(("", *flags), flags, strict=False):
+        if before in TAKE_A_WORD:
+            continue
         for pattern, why in REFUSED:
             if re.fullmatch(pattern, flag, re.DOTALL):
                 return Failure(

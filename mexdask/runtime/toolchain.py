@@ -1,14 +1,15 @@
-"""Find the C compiler, know which one it is, and turn C text into the bytes of a shared object."""
+"""Find the C compiler and know which one it is."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import os
 import re
 import shlex
 import shutil
-import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mexdask.runtime.disk import Store
-from mexdask.runtime.entry import Artifact, Rejected, check_image, pack, read_regular, unpack
+from mexdask.runtime.entry import Artifact, Rejected, pack, unpack
 from mexdask.runtime.failure import Failure, FailureClass, cooldown, io_failure
 from mexdask.runtime.key import canonical
 from mexdask.runtime.process import Ended, run
-from mexdask.runtime.target import Target, user_flags
+from mexdask.runtime.root import private_directory
+from mexdask.runtime.target import user_flags
 from mexdask.settings import ProcessSettings
 
 NAMES = ("cc", "gcc", "clang")
@@ -31,13 +33,7 @@ LONGEST_LOG = 16 << 10
 SMALL_PROGRAM = 1 << 20
 NOTES_LAST = 86400.0
 TEMPORARY = re.compile(r"\S*/cc\w{6}\.\w+")
-NO_SPACE = re.compile(
-    "No space left on device|Disk quota exceeded|Read-only file system|File too large"
-    "|Input/output error|Too many open files|Stale file handle|Permission denied"
-)
-NO_MEMORY = re.compile(r"\bKilled\b|[Oo]ut of memory|memory exhausted|Cannot allocate memory")
 NOT_RUNNABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP)
-BROKEN = re.compile("internal compiler error|PLEASE submit a bug report")
 
 Mark = tuple[str, int, int, int, int]
 """A file's real path, size, times of modification and of change, inode; cheap to look at."""
@@ -146,7 +142,7 @@ def recall(asked: Asked, argv0: Mark | None, now: float) -> Compiler | Failure |
 
 
 def locate(text: str, path: str) -> tuple[str, ...] | Failure:
-    """Return the words of ``CC``, or of the first usual name on ``PATH``, made absolute."""
+    """Return the words of ``CC``, or of the first usual name on ``PATH``, or of zig's package."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -154,8 +150,43 @@ def locate(text: str, path: str) -> tuple[str, ...] | Failure:
     for name, *rest in [words] if words else [[name] for name in NAMES]:
         if program := shutil.which(name, path=path):
             return (os.path.abspath(program), *rest)
-    wanted = f"CC={text!r}" if words else f"none of {', '.join(NAMES)}"
-    return Failure(FailureClass.NO_CC, f"no C compiler: {wanted} is on PATH={path!r}")
+    if words:
+        return Failure(FailureClass.NO_CC, f"no C compiler: CC={text!r} is not on PATH={path!r}")
+    if zig := packaged_zig():
+        return (zig, "cc")
+    wanted = f"none of {', '.join(NAMES)} is on PATH={path!r}"
+    return Failure(FailureClass.NO_CC, f"no C compiler: {wanted}; pip install mexdask[zig] has one")
+
+
+def packaged_zig() -> str | None:
+    """Return the compiler that the extra ``mexdask[zig]`` installs, if it is there."""
+    try:
+        found = importlib.util.find_spec("ziglang")
+    except (ImportError, ValueError):
+        return None
+    if found is None or found.origin is None:
+        return None
+    return shutil.which("zig", path=os.path.dirname(found.origin))
+
+
+def is_zig(argv: tuple[str, ...]) -> bool:
+    """Tell whether a compiler is ``zig cc``, or ``python -m ziglang cc``."""
+    return any(re.fullmatch(r"zig(lang)?", os.path.basename(word)) for word in argv)
+
+
+def environment(argv: tuple[str, ...], path: str, zig_cache: str) -> dict[str, str]:
+    """Return what a compiler needs to see; zig keeps parts of the C library that it has built."""
+    zig = {"ZIG_GLOBAL_CACHE_DIR": zig_cache, "ZIG_LOCAL_CACHE_DIR": "."} if is_zig(argv) else {}
+    return {"PATH": path} | zig
+
+
+def spelt(argv: tuple[str, ...], flags: tuple[str, ...]) -> list[str]:
+    """Return a target's flags as a compiler spells them."""
+    if not is_zig(argv):
+        return list(flags)
+    own = [f.replace("x86-64", "x86_64").replace("_64-v", "_64_v") for f in flags]
+    # Without a word about the CPU it would take all that this very machine has.
+    return own if any(f.startswith("-march=") for f in own) else ["-mcpu=baseline", *own]
 
 
 def mark(path: str) -> Mark | None:
@@ -176,15 +207,17 @@ def probe(
 
     def ask(*question: str) -> Ended:
         left = max(deadline - time.monotonic(), 0.1)
-        return run([*argv, *question], path, "/", left, LONGEST_ANSWER)
+        words = [*argv, *question]
+        return run(words, environment(argv, path, "."), directory, left, LONGEST_ANSWER)
 
     try:
-        plan = ask(*flags, "-###", "-E", "-x", "c", "/dev/null")
-        if plan.code != 0:
-            how = "no answer in time" if plan.code is None else f"exit code {plan.code}"
-            text = f"{' '.join(argv)} does not say what it would run: {how}\n{plan.text}"
-            return Failure(FailureClass.NO_CC, text[:LONGEST_LOG])
-        programs = [ask(f"-print-prog-name={name}").text.strip() for name in ("as", "ld")]
+        with private_directory(tempfile.gettempdir()) as directory:
+            plan = ask(*flags, "-###", "-E", "-x", "c", "/dev/null")
+            if plan.code != 0:
+                how = "no answer in time" if plan.code is None else f"exit code {plan.code}"
+                text = f"{' '.join(argv)} does not say what it would run: {how}\n{plan.text}"
+                return Failure(FailureClass.NO_CC, text[:LONGEST_LOG])
+            programs = [ask(f"-print-prog-name={name}").text.strip() for name in ("as", "ld")]
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in NOT_RUNNABLE:
             raise
@@ -248,79 +281,6 @@ def small_digest(path: str) -> str:
             with open(path, "rb") as file:
                 return hashlib.sha256(file.read(SMALL_PROGRAM)).hexdigest()
     return ""
-
-
-def compile_image(
-    compiler: Compiler, c_text: str, target: Target, staging_dir: str, timeout: float
-) -> bytes | Failure:
-    """Compile C text and return the bytes of the shared object, checked but not yet loaded.
-
-    Parameters
-    ----------
-    compiler : Compiler
-        What ``find_compiler`` found.
-    c_text : str
-        A whole translation unit.
-    target : Target
-        Has the flags.
-    staging_dir : str
-        An empty directory of our own; the compiler works in it and puts its own files there.
-    timeout : float
-        Seconds until the compiler and all its children are killed.
-    """
-    source = os.path.join(staging_dir, "k.c")
-    argv = [*compiler.argv, "-o", "k.so", "k.c", *target.flags]
-    try:
-        with open(source, "xb", opener=ours_alone) as file:
-            file.write(c_text.encode())
-        try:
-            ended = run(argv, compiler.path, staging_dir, timeout, LONGEST_LOG)
-        except OSError as error:
-            if error.errno not in NOT_RUNNABLE:
-                raise
-            return Failure(FailureClass.NO_CC, f"{argv[0]} cannot be run: {error}")
-        if ended.code != 0:
-            kind = classify(ended)
-            if kind is FailureClass.CC_ERROR and not os.path.exists(source):
-                kind = FailureClass.IO  # somebody has cleaned up meanwhile
-            return Failure(kind, said(ended))
-        image, _ = read_regular(os.path.join(staging_dir, "k.so"))
-        check_image(image)
-    except Rejected as error:
-        return Failure(FailureClass.BAD_OBJECT, f"{compiler.argv[0]} made no kernel: {error}")
-    except FileNotFoundError as error:
-        return Failure(FailureClass.BAD_OBJECT, f"{compiler.argv[0]} made nothing: {error}")
-    except OSError as error:
-        return io_failure(error, "compiling")
-    return image
-
-
-def ours_alone(path: str, flags: int) -> int:
-    """Open a new file for us alone, whatever the umask."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
-def classify(ended: Ended) -> FailureClass:
-    """Return what kind of failure a compiler's exit code and words mean."""
-    code, log = ended.code, ended.text
-    if code is None or code == -signal.SIGXCPU or "CPU time limit exceeded" in log:
-        return FailureClass.CC_TIMEOUT
-    if code in (-signal.SIGKILL, 137) or NO_MEMORY.search(log):
-        return FailureClass.KILLED
-    if code in (126, 127):
-        return FailureClass.NO_CC
-    if NO_SPACE.search(log):
-        return FailureClass.IO
-    if code < 0 or code == 4 or code >= 128 or BROKEN.search(log):
-        return FailureClass.CC_ICE
-    return FailureClass.CC_ERROR
-
-
-def said(ended: Ended) -> str:
-    """Return a compiler's words with how it ended."""
-    stopped = "was stopped: its time was over"
-    how = stopped if ended.code is None else f"ended with code {ended.code}"
-    return f"the C compiler {how}\n{ended.text}".rstrip()
 
 
 def _after_fork() -> None:

@@ -261,9 +261,22 @@ def test_a_replaced_compiler_compiles_anew(
     assert compiles(recorded[1]) == 2
 
 
-def test_too_much_text_is_not_compiled(settings: ProcessSettings, recorded: Recorded) -> None:
-    assert failing(build(KEY, lambda: "/" * (5 << 20), settings)) is FailureClass.TOO_BIG
-    assert compiles(recorded[1]) == 0
+@pytest.mark.parametrize(
+    ("text", "compiled"),
+    [
+        ("/" * (5 << 20), False),
+        ("int x = " + "(" * 1001 + "0" + ")" * 1001 + ";", False),
+        ("int f(int a) { return " + "-(a + " * 1000 + "1" + ")" * 1000 + "; }", False),
+        ("int x[2000] = {" + "(0), " * 2000 + "};", True),
+    ],
+    ids=["long", "deep", "deep expression", "broad"],
+)
+def test_text_that_compilers_crash_on_is_not_compiled(
+    settings: ProcessSettings, recorded: Recorded, text: str, compiled: bool
+) -> None:
+    entry = build(KEY, lambda: f"{text}\n{c_text(KEY)}", settings)
+    assert works(entry) if compiled else failing(entry) is FailureClass.TOO_BIG
+    assert compiles(recorded[1]) == compiled
 
 
 def test_a_lock_that_is_never_free_ends_in_a_failure(

@@ -9,10 +9,11 @@ import pytest
 from runtime_kit import REAL_CC, c_text, exit_code, make_key, start_child, works
 
 from mexdask.runtime import load as load_module
+from mexdask.runtime.compile import compile_image
 from mexdask.runtime.entry import Artifact
 from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.load import LoadedKernel, load
-from mexdask.runtime.toolchain import Compiler, compile_image
+from mexdask.runtime.toolchain import Compiler
 
 COMPILER = Compiler((REAL_CC,), "a" * 64, "", os.environ["PATH"])
 

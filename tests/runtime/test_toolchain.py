@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runtime_kit import REAL_CC, c_text, fake_cc, make_key, script
+from runtime_kit import REAL_CC, c_text, fake_cc, make_key, script, works
 
 from mexdask.runtime import process, toolchain
 from mexdask.runtime import target as target_module
+from mexdask.runtime.build import build
+from mexdask.runtime.compile import compile_image
 from mexdask.runtime.disk import Store, open_store
 from mexdask.runtime.entry import Artifact, pack
 from mexdask.runtime.failure import Failure, FailureClass
@@ -25,7 +28,7 @@ from mexdask.runtime.target import (
     this_host,
     user_flags,
 )
-from mexdask.runtime.toolchain import Compiler, compile_image, find_compiler
+from mexdask.runtime.toolchain import Compiler, find_compiler
 from mexdask.settings import ProcessSettings
 
 V2 = {"X86_V2": True, "X86_V3": False, "X86_V4": False}
@@ -44,6 +47,17 @@ OLD_V3 = dict.fromkeys(["SSE3", "SSSE3", "SSE41", "SSE42", "POPCNT", "AVX2", "FM
         ("-x c++", "-x"),
         ("@flags", "@flags"),
         ("-shared", "-shared"),
+        *(
+            (flag, flag)
+            for flag in (
+                "-Mx -MF/tmp/x -### -v --version -print-prog-name=cc1 -dumpspecs evil.o /tmp/x.c "
+                "--config=/tmp/x -I/tmp -include -isystem -imacros -lm2 -L/tmp -Tscript -static -r "
+                "-fuse-ld=/tmp/x --ld-path=/tmp/x -Wl,-init,x -Wa,--help -Wp,-MD,x -Xclang "
+                "-Xlinker -save-temps -fdump-tree-all=/tmp/x -pg -p --coverage -fprofile-generate "
+                "-ffp-contract=fast -ffinite-math-only -fassociative-math -fno-signed-zeros "
+                "-mfpmath=387 -fno-wrapv -ftrapv -fstrict-aliasing -m32"
+            ).split()
+        ),
         ("-B/tmp", "-B/tmp"),
         ("-specs=/tmp/s", "-specs=/tmp/s"),
         ("--specs=/tmp/s", "--specs=/tmp/s"),
@@ -73,7 +87,16 @@ def test_a_refused_flag_is_a_failure_that_names_it(text: str, word: str) -> None
         ("", ()),
         ("-O2 -DX='a b'", ("-O2", "-DX=a b")),
         ("-Wall -march=x86-64-v3 -mtune=skylake", ("-Wall", "-march=x86-64-v3", "-mtune=skylake")),
-        ("$(touch x) `y`", ("$(touch", "x)", "`y`")),
+        ("-D X -U Y --param l1-cache-size=1", ("-D", "X", "-U", "Y", "--param", "l1-cache-size=1")),
+        ("-DX=$(touch -D'`y`'", ("-DX=$(touch", "-D`y`")),
+        (
+            "-g -O1 -fsanitize=undefined -Werror -Wno-x",
+            ("-g", "-O1", "-fsanitize=undefined", "-Werror", "-Wno-x"),
+        ),
+        (
+            "-mno-avx512f -mprefer-vector-width=256 -flto",
+            ("-mno-avx512f", "-mprefer-vector-width=256", "-flto"),
+        ),
     ],
 )
 def test_other_flags_pass_as_words(text: str, flags: tuple[str, ...]) -> None:
@@ -161,6 +184,55 @@ def test_without_CC_the_usual_names_are_tried_in_order(
     assert found(ProcessSettings(path=str(tmp_path))).argv == (str(tmp_path / names[0]),)
 
 
+@pytest.fixture
+def without_zig(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "packaged_zig", lambda: None)
+
+
+def test_zig_of_the_package_is_the_last_resort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmpdir_: Path
+) -> None:
+    package, log = tmp_path / "ziglang", tmp_path / "log"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    body = f'PATH=/usr/bin:/bin\nshift\nenv > {log}; echo "$@" >> {log}\n'
+    script(package / "zig", body + f'exec {REAL_CC} $(echo "$@" | sed s/x86_64_v/x86-64-v/)')
+    monkeypatch.syspath_prepend(tmp_path)
+    fake_cc(tmp_path, "", "gcc")
+    assert found(ProcessSettings(path=str(tmp_path))).argv == (str(tmp_path / "gcc"),)
+    settings = ProcessSettings(path=str(tmpdir_), tmpdir=str(tmpdir_))
+    assert found(settings).argv == (str(package / "zig"), "cc")
+    key = make_key()
+    assert works(build(key, lambda: c_text(key), settings))
+    assert "ZIG_GLOBAL_CACHE_DIR=../../z\n" in log.read_text()
+    assert "x86-64" not in log.read_text()
+
+
+@pytest.mark.parametrize("argv", [("/x/zig", "cc"), ("/usr/bin/python3", "-m", "ziglang", "cc")])
+def test_zig_never_takes_more_of_the_CPU_than_the_target_says(argv: tuple[str, ...]) -> None:
+    assert toolchain.spelt(argv, ("-O3", "-march=x86-64-v3")) == ["-O3", "-march=x86_64_v3"]
+    assert toolchain.spelt(argv, ("-march=x86-64",)) == ["-march=x86_64"]
+    assert toolchain.spelt(argv, ("-O3",)) == ["-mcpu=baseline", "-O3"]
+    assert toolchain.spelt(("/usr/bin/cc",), ("-O3",)) == ["-O3"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("cc", ["", f"{sys.executable} -m ziglang cc"])
+def test_zig_compiles_kernels(tmpdir_: Path, cc: str) -> None:
+    """The first compile takes about 10 s: zig builds its part of the C library."""
+    pytest.importorskip("ziglang")
+    settings = ProcessSettings(
+        compiler=cc, path="/nowhere", tmpdir=str(tmpdir_), compile_timeout=120
+    )
+    for name in ("a", "b"):
+        key = make_key(name)
+        kernel = build(key, lambda key=key: c_text(key, extra="double sqrt(double);"), settings)
+        assert works(kernel), kernel
+    assert (tmpdir_ / "miniexpr-jit" / "v1" / "z").is_dir()
+    assert not list((tmpdir_ / "miniexpr-jit" / "v1" / "t").iterdir())
+
+
 @pytest.mark.parametrize(
     ("cc", "path"),
     [
@@ -173,7 +245,7 @@ def test_without_CC_the_usual_names_are_tried_in_order(
         ("gcc\0", "/usr/bin"),
     ],
 )
-def test_no_compiler_is_a_failure(cc: str, path: str) -> None:
+def test_no_compiler_is_a_failure(without_zig: None, cc: str, path: str) -> None:
     failure = find_compiler(ProcessSettings(compiler=cc, path=path))
     assert isinstance(failure, Failure)
     assert failure.kind is FailureClass.NO_CC
@@ -189,7 +261,7 @@ def test_shell_text_in_CC_is_never_run(tmp_path: Path, text: str) -> None:
 
 
 def test_a_compiler_in_the_current_directory_is_not_found_by_PATH(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_zig: None
 ) -> None:
     marker = tmp_path / "marker"
     script(tmp_path / "cc", f": > {marker}")
