@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mexdask.monitor import report as report
     from mexdask.monitor import reset_stats as reset_stats
     from mexdask.monitor import stats as stats
+    from mexdask.prebuilt import Built as Built
+    from mexdask.prebuilt import build as build
 
 # Loaded at first use, so that a worker that unpickles a kernel imports no more than it needs.
 PUBLIC = {
@@ -49,6 +51,8 @@ PUBLIC = {
     "Report": "monitor",
     "report": "monitor",
     "reset_stats": "monitor",
+    "Built": "prebuilt",
+    "build": "prebuilt",
     "stats": "monitor",
     "ArgumentError": "errors",
     "BlockError": "errors",

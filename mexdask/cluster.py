@@ -175,11 +175,10 @@ class MexPlugin(WorkerPlugin):
         identity = repr([kernel.__dask_tokenize__() for kernel in self.kernels])
         self.name = f"mexdask-{hashlib.sha256(identity.encode(errors='replace')).hexdigest()[:16]}"
         self.parcels: dict[str, bytes] = {}
-        if is_enabled():
-            for unit, kernel in units_of(self.kernels):
-                for _, built in build_for_levels(unit, kernel.settings):
-                    if isinstance(built, tuple):
-                        self.parcels.update([built])
+        for unit, kernel in units_of(self.kernels):
+            for _, built in build_for_levels(unit, kernel.settings):
+                if isinstance(built, tuple):
+                    self.parcels.update([built])
 
     async def setup(self, worker: Any) -> None:
         """Bring the kernels to a worker, outside of its event loop; never fails."""
@@ -301,7 +300,7 @@ async def serve(
     """Have a parcel compiled where that can be done and sent to those who want it."""
     job = (tuple(kernels), parcel.position, parcel.host, parcel.cflags)
     data = None
-    if is_enabled() and serves(this_host(), parcel.host):
+    if serves(this_host(), parcel.host):
         data = await asyncio.to_thread(compile_there, *job)
     if not fits(data, parcel):
         able = [a for a, h in helpers.items() if h.can_compile and serves(h.host, parcel.host)]

@@ -73,6 +73,8 @@ class ProcessSettings:
         Seconds that one run of the compiler may take.
     cache_size : int
         Bytes that the cache directory may hold.
+    prebuilt : tuple of str
+        Directories that `mexdask.build` has filled.
     """
 
     compiler: str = ""
@@ -81,6 +83,7 @@ class ProcessSettings:
     tmpdir: str = "/tmp"
     compile_timeout: float = 30.0
     cache_size: int = 256 << 20
+    prebuilt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.compile_timeout <= LONGEST_COMPILE:
@@ -106,6 +109,7 @@ def process_settings(environ: Mapping[str, str] = os.environ) -> ProcessSettings
         tmpdir=environ.get("TMPDIR") or "/tmp",
         compile_timeout=seconds(configured("compile-timeout", 30.0)),
         cache_size=byte_count(configured("cache-size", 256 << 20)),
+        prebuilt=directories(configured("prebuilt", ())),
     )
 
 
@@ -115,6 +119,14 @@ def seconds(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise ArgumentError(f"compile-timeout: {value!r} is not a number of seconds") from None
+
+
+def directories(value: object) -> tuple[str, ...]:
+    """Return the absolute paths in a setting: a list, or one string."""
+    listed = [value] if isinstance(value, str) else value or ()
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(d, str) for d in listed):
+        raise ArgumentError(f"prebuilt: {value!r} is not a list of directories")
+    return tuple(os.path.abspath(os.path.expanduser(d)) for d in listed)
 
 
 @functools.lru_cache(maxsize=16)

@@ -36,8 +36,11 @@ FLOORS = {
     "monitor": 8,
     "api": 8,
     "kernelspec": 9,
+    "prebuilt": 9,
     "cluster": 9,
-    "": 10,
+    "doctor": 9,
+    "cli": 10,
+    "": 11,
 }
 
 # Below the floor of Dask there is only the standard library and NumPy, but for these.
@@ -45,6 +48,7 @@ THIRD_PARTY = {
     "settings": {"dask", "yaml"},
     "array": {"dask"},
     "cluster": {"distributed"},
+    "cli": {"click"},
 }
 
 

@@ -16,6 +16,7 @@ from mexdask.runtime.failure import Failure, FailureClass, cooldown, io_failure
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel, load
 from mexdask.runtime.lock import LockState
+from mexdask.runtime.prebuilt import find_prebuilt
 from mexdask.runtime.target import user_flags
 from mexdask.runtime.toolchain import Compiler, find_compiler
 from mexdask.settings import ProcessSettings
@@ -58,6 +59,8 @@ def find_or_make(
     """Look on disk, and compile under the key's lock what is not there."""
     if isinstance(flags := user_flags(settings.cflags), Failure):
         return flags
+    if (kernel := find_prebuilt(key, settings.prebuilt)) is not None:
+        return kernel
     store = open_store(settings.tmpdir)
     if store is None:
         return Failure(FailureClass.CACHE_DIR, f"no directory to work in ({settings.tmpdir!r})")

@@ -72,6 +72,8 @@ def build_for(
     flags = user_flags(cflags)
     if isinstance(flags, Failure):
         return flags
+    if (decision := prevented(unit, settings, flags)) is not None:
+        return Failure(FailureClass.UNSUPPORTED, decision.reason)
     key = unit.key_on(host, flags, settings.simd)
     own: ProcessSettings = replace(process_settings(), cflags=cflags)
     kernel = build(key, lambda: unit.c_text(key, settings.simd), own)
