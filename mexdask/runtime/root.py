@@ -21,6 +21,7 @@ from dataclasses import dataclass
 log = logging.getLogger("mexdask")
 
 NAME = "miniexpr-jit"
+PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 _warned: set[str] = set()
 
 
@@ -97,7 +98,7 @@ def set_aside(path: str, dir_fd: int | None) -> None:
 def make_private(*bases: str) -> str:
     """Return a new directory of our own below the first place that takes one."""
     reason: OSError | ValueError = FileNotFoundError(errno.ENOENT, "no place for temporary files")
-    for base in (*bases, "/tmp", "/var/tmp", "/dev/shm"):
+    for base in (*bases, *PLACES):
         try:
             return tempfile.mkdtemp(prefix=f"{NAME}-", dir=base)
         except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ Run as a program it is another process of the same user: it builds keys and prin
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -12,8 +13,11 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 import mexdask.runtime.build as build_module
 from mexdask.runtime.build import build
@@ -24,6 +28,8 @@ from mexdask.settings import ProcessSettings
 
 REPOSITORY = Path(build_module.__file__).parents[2]
 REAL_CC = "/usr/bin/cc"
+NO_MOUNTS = 77
+NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 def make_key(name: str = "k", user_flags: tuple[str, ...] = ()) -> CacheKey:
@@ -71,13 +77,15 @@ def worker_env(**extra: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **extra}
 
 
-def start_worker(tmpdir: Path, cc: str, *names: str, at: float = 0.0) -> subprocess.Popen[str]:
+def start_worker(
+    tmpdir: Path, cc: str, *names: str, at: float = 0.0, **environ: str
+) -> subprocess.Popen[str]:
     """Another process that builds the named keys, from the same instant on if ``at`` is given."""
     return subprocess.Popen(
         [sys.executable, __file__, str(tmpdir), cc, str(at), *names],
         stdout=subprocess.PIPE,
         text=True,
-        env=worker_env(),
+        env=worker_env(**environ),
     )
 
 
@@ -122,9 +130,74 @@ def start_child(work: Callable[[], object]) -> int:
         code = 2
         try:
             code = 0 if work() else 1
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     return child
+
+
+def crowd(count: int, work: Callable[[int], object], seconds: int = 60) -> list[object]:
+    """Call ``work(i)`` in so many forked processes at one instant; return what each returned.
+
+    None stands for one that was killed or did not end in time.
+    """
+    wait, go = os.pipe()
+    readers = []
+    for i in range(count):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            signal.alarm(seconds)
+            try:
+                os.close(go)
+                os.read(wait, 1)
+                os.write(writer, json.dumps(work(i)).encode())
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)
+        os.close(writer)
+        readers.append(reader)
+    os.close(wait)
+    os.close(go)
+    said = []
+    for reader in readers:
+        with open(reader, "rb") as file:
+            said.append(file.read())
+    for _ in readers:
+        os.wait()
+    return [json.loads(text) if text else None for text in said]
+
+
+def as_user(uid: int, work: Callable[[], object]) -> int:
+    """Fork a child of another user that ends with 0 if ``work()`` is true."""
+
+    def other() -> object:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        return work()
+
+    return start_child(other)
+
+
+def with_own_mounts(work: Callable[[], object]) -> int:
+    """Fork a child whose mounts nobody else sees; it ends with 0 if ``work()`` is true."""
+
+    def apart() -> object:
+        libc = ctypes.CDLL(None, use_errno=True)
+        new_namespace, private_and_recursive = 0x00020000, 0x44000
+        if libc.unshare(new_namespace) or libc.mount(
+            b"none", b"/", None, private_and_recursive, None
+        ):
+            os._exit(NO_MOUNTS)
+        return work()
+
+    return start_child(apart)
+
+
+def mount(*words: object) -> None:
+    subprocess.run(["mount", *map(str, words)], check=True)
 
 
 def exit_code(child: int) -> int:
@@ -132,7 +205,12 @@ def exit_code(child: int) -> int:
 
 
 def main(tmpdir: str, cc: str, at: str, *names: str) -> None:
-    settings = ProcessSettings(compiler=cc, path=os.environ["PATH"], tmpdir=tmpdir)
+    settings = ProcessSettings(
+        compiler=cc,
+        path=os.environ["PATH"],
+        tmpdir=tmpdir,
+        compile_timeout=float(os.environ.get("COMPILE_TIMEOUT", "30")),
+    )
     time.sleep(max(0.0, float(at) - time.time()))
     found = []
     for name in names:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from runtime_kit import (
+    NOT_ROOT,
     REAL_CC,
     c_text,
     exit_code,
@@ -36,7 +37,6 @@ from mexdask.runtime.toolchain import Compiler
 
 KEY, OTHER = make_key("k"), make_key("other")
 CC, OTHER_CC = "a" * 64, "b" * 64
-NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 @pytest.fixture(scope="session")
