@@ -200,7 +200,7 @@ class MexPlugin(WorkerPlugin):
         if missing:
             address = worker.scheduler.address
             async with Client(address, security=worker.security, asynchronous=True) as client:
-                await warm_all(client, self.kernels, [worker.address])
+                await warm_all(client, self.kernels, [worker.address], here=False)
 
 
 def said_why(task: asyncio.Task[None]) -> None:
@@ -258,11 +258,12 @@ class Parcel:
 
 
 async def warm_all(
-    client: Any, kernels: Kernels, workers: list[str] | None
+    client: Any, kernels: Kernels, workers: list[str] | None, *, here: bool = True
 ) -> tuple[dict[str, tuple[Standing, ...]], dict[str, str]]:
     """Let workers prepare kernels, then send them what they lack.
 
-    Returns the units' standings by address, and what is known of workers that did not answer.
+    Without ``here`` this process is not asked to compile. Returns the units' standings by address,
+    and what is known of workers that did not answer.
     """
     said = await client.run(prepare, tuple(kernels), workers=workers, on_error="return")
     answers = {a: answer for a, answer in said.items() if isinstance(answer, Answer)}
@@ -274,7 +275,7 @@ async def warm_all(
     else:
         helpers = answers
     standings = {address: list(answer.units) for address, answer in answers.items()}
-    done = await asyncio.gather(*(serve(client, kernels, p, helpers) for p in parcels))
+    done = await asyncio.gather(*(serve(client, kernels, p, helpers, here=here) for p in parcels))
     for parcel, received in zip(parcels, done, strict=True):
         for address, after in received.items():
             before = standings[address][parcel.position]
@@ -295,15 +296,19 @@ def parcels_of(answers: Mapping[str, Answer]) -> list[Parcel]:
 
 
 async def serve(
-    client: Any, kernels: Kernels, parcel: Parcel, helpers: Mapping[str, Answer]
+    client: Any, kernels: Kernels, parcel: Parcel, helpers: Mapping[str, Answer], *, here: bool
 ) -> dict[str, Standing]:
     """Have a parcel compiled where that can be done and sent to those who want it."""
     job = (tuple(kernels), parcel.position, parcel.host, parcel.cflags)
     data = None
-    if serves(this_host(), parcel.host):
+    if here and serves(this_host(), parcel.host):
         data = await asyncio.to_thread(compile_there, *job)
     if not fits(data, parcel):
-        able = [a for a, h in helpers.items() if h.can_compile and serves(h.host, parcel.host)]
+        able = [
+            a
+            for a, h in helpers.items()
+            if h.can_compile and a not in parcel.to and serves(h.host, parcel.host)
+        ]
         for helper in able[:1]:
             answered = await client.run(compile_for_peer, *job, workers=[helper], on_error="return")
             data = answered.get(helper)

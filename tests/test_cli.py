@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -18,6 +19,9 @@ import mexdask
 from mexdask.cli import mex
 from mexdask.ops import FUNCTIONS, OPERATORS
 
+# Before version 8.2 of click standard error was mixed into the output unless told otherwise.
+OLD_CLICK = "mix_stderr" in inspect.signature(CliRunner).parameters
+RUNNER = CliRunner(mix_stderr=False) if OLD_CLICK else CliRunner()
 GOOD = "LIMIT = 3\n\ndef halved(x, y=2):\n    while x > y:\n        x = x / LIMIT\n    return x\n"
 BAD = "def k(x):\n    try:\n        return y\n    except:\n        pass\n"
 
@@ -31,7 +35,7 @@ def run(tmp_path, monkeypatch):
     Path("bad.mex").write_text(BAD)
 
     def run(*words, stdin=None):
-        return CliRunner().invoke(mex, words, input=stdin, catch_exceptions=False)
+        return RUNNER.invoke(mex, words, input=stdin, catch_exceptions=False)
 
     return run
 
