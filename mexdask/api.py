@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mexdask import chunk
-from mexdask.arguments import Argument, bind, native_dtype
+from mexdask import chunk, notebook
+from mexdask.arguments import Argument, any_labelled, bind, bound, native_dtype
 from mexdask.blockkernel import BlockKernel, interned
 from mexdask.chunk import WHOLE
 from mexdask.errors import ArgumentError, SourceText, described
@@ -101,7 +101,7 @@ class Kernel:
     ) -> Any:
         """Run the kernel as `apply` does."""
         given = with_params(named, params)
-        return Call.of(self, arrays, given, jit, dtype, align, on_error).run()
+        return run(self, arrays, given, jit, dtype, align, on_error)
 
     def specialised(
         self, given: tuple[str, ...], signature: tuple[str, ...], result: str
@@ -125,6 +125,10 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<mexdask kernel {self._parsed.source.name}({', '.join(self.parameters)})>"
+
+    def _repr_html_(self) -> str:
+        title = f"mexdask kernel {self._parsed.source.name}({', '.join(self.parameters)})"
+        return notebook.titled(title, notebook.folded("source", self.source, is_open=True))
 
     def __dask_tokenize__(self) -> tuple[str, str, str]:
         return "mexdask.Kernel", self._source.text, self._source.name
@@ -217,7 +221,8 @@ def apply(
         The kernel: source text, an expression, a Python function or a `Kernel`.
     *arrays : array_like
         Dask arrays, NumPy arrays and scalars, by position; they broadcast as NumPy's do. Python
-        scalars are weak, NumPy scalars strong.
+        scalars are weak, NumPy scalars strong. With xarray's DataArrays and Variables, broadcasting
+        goes by dimension, and the result is labelled as xarray's arithmetic would label it.
     jit : {"auto", "off", "require"}, optional
         Native code if it can be had, never, or an error where it cannot; by default what
         ``mexdask.jit`` says in Dask's configuration.
@@ -237,7 +242,8 @@ def apply(
     -------
     dask.array.Array or numpy.ndarray or numpy.generic
         Lazy if an argument is a Dask array, else computed at once; a NumPy scalar where every
-        argument is 0-d.
+        argument is 0-d. A DataArray around these if an argument is one, else a Variable if an
+        argument is one.
 
     Raises
     ------
@@ -258,7 +264,7 @@ def apply(
     array([ 0,  1, -2,  9, -4, 25])
     """
     given = with_params(named, params)
-    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).run()
+    return run(called_kernel(src, given), arrays, given, jit, dtype, align, on_error)
 
 
 def explain(
@@ -294,7 +300,31 @@ def explain(
     '(x: int32[]) -> float64'
     """
     given = with_params(named, params)
-    return Call.of(called_kernel(src, given), arrays, given, jit, dtype, align, on_error).explain()
+    k = called_kernel(src, given)
+    if any_labelled((*arrays, *given.values())):
+        from mexdask import labelled
+
+        given, _ = labelled.taken_apart(bound(parsed_for(k, given)[0], arrays, given))
+        arrays = ()
+    return Call.of(k, arrays, given, jit, dtype, align, on_error).explain()
+
+
+def run(k: Kernel, arrays: Sequence[Any], named: Mapping[str, Any], *options: Any) -> Any:
+    """Run a call; labels of xarray's are taken off its arguments and put on its result."""
+    if not any_labelled((*arrays, *named.values())):
+        return Call.of(k, arrays, named, *options).run()
+    from mexdask import labelled
+
+    plain, labels = labelled.taken_apart(bound(parsed_for(k, named)[0], arrays, named))
+    return labels.attached(Call.of(k, (), plain, *options).run())
+
+
+def parsed_for(k: Kernel, named: Mapping[str, Any]) -> tuple[Parsed, tuple[str, ...]]:
+    """Return a kernel as a call parses it, and the names that the call makes parameters of."""
+    if k._parsed.is_expression and (shadowing := SHADOWABLE.intersection(named)):
+        given = tuple(sorted(shadowing))
+        return parsed_kernel(k._source, frozenset(given)), given
+    return k._parsed, ()
 
 
 def with_params(named: Mapping[str, Any], params: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -333,12 +363,9 @@ class Call(NamedTuple):
         on_error: str | None,
     ) -> Call:
         """Check everything that can be wrong with a call."""
-        parsed, given = k._parsed, tuple[str, ...]()
         if align not in ALIGN_MODES:
             raise ArgumentError(f"align={align!r} is not one of {', '.join(ALIGN_MODES)}")
-        if parsed.is_expression and (shadowing := SHADOWABLE.intersection(named)):
-            given = tuple(sorted(shadowing))
-            parsed = parsed_kernel(k._source, frozenset(given))
+        parsed, given = parsed_for(k, named)
         arguments = bind(parsed, arrays, named)
         result = "" if dtype is None else result_name(dtype)
         signature = tuple([a.type_text for a in arguments])
@@ -379,6 +406,12 @@ class Call(NamedTuple):
             return array.apply_blockwise(self.block_kernel(), self.arguments, alignment)
         out = chunk.run(self.specialisation, self.values(), self.shape, WHOLE, self.settings)
         return out if self.shape else out[()]
+
+    def stand_in(self) -> Any:
+        """Return something of the result's shape and dtype without computing it."""
+        if self.is_lazy:
+            return self.run()
+        return np.broadcast_to(np.zeros((), self.specialisation.dtype), self.shape)
 
     def explain(self) -> Explanation:
         """Return how the call would run."""

@@ -6,7 +6,7 @@ import difflib
 import functools
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +59,11 @@ def bind(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> lis
     ArgumentError
         If one is missing, doubled, unknown, or not something that a kernel takes.
     """
+    return [classify(name, value) for name, value in bound(parsed, arrays, named).items()]
+
+
+def bound(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given for each parameter, in their order; whatever it is."""
     names = parsed.parameters
     if len(arrays) > len(names):
         raise ArgumentError(
@@ -82,7 +87,7 @@ def bind(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> lis
         values = {**parsed.defaults, **values}
         if missing := [name for name in names if name not in values]:
             raise ArgumentError(missing_text(parsed, missing))
-    return [classify(name, values[name]) for name in names]
+    return {name: values[name] for name in names}
 
 
 def missing_text(parsed: Parsed, missing: list[str]) -> str:
@@ -140,6 +145,15 @@ def classify(name: str, value: Any) -> Argument:
     return Argument(name, value, checked_dtype(name, value.dtype), value.ndim > 0)
 
 
+def any_labelled(values: Iterable[Any]) -> bool:
+    """Tell whether there are xarray's arrays among values, without importing xarray."""
+    module = sys.modules.get("xarray")
+    if module is None:
+        return False
+    kinds = module.DataArray, module.Variable
+    return any([isinstance(value, kinds) for value in values])  # noqa: C419 (quicker for so few)
+
+
 def is_dask_array(value: Any) -> bool:
     """Tell whether a value is a Dask array, without importing Dask for one that is not."""
     module = sys.modules.get("dask.array")
@@ -182,7 +196,7 @@ def remedy(value: Any) -> str:
     if isinstance(value, (int, float, complex)):
         return "pass a plain Python number"
     if module == "xarray":
-        return "pass the .data of a DataArray"
+        return "pass its variables, such as ds['name'], or call ds.mex.eval of mexdask.xarray"
     if module == "pandas" and kind.__name__ in ("Timestamp", "Timedelta", "NAType", "NaTType"):
         return "pass a number"
     if module in ("pandas", "polars", "cupy", "torch"):

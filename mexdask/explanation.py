@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Any
 
 import numpy as np
 
+from mexdask import notebook
 from mexdask.dtypes import weakened
 from mexdask.errors import KernelTypeError
 from mexdask.frontend.lower import ParamType, lower
@@ -53,6 +55,8 @@ class Explanation:
         Which arguments make the result wider than it would be without them, and how.
     pragmas : str
         The ``# me:`` pragmas that were found.
+    bindings : dict
+        Parameter name to what it was bound to, in words; where names were looked up.
     """
 
     engine: str
@@ -69,26 +73,43 @@ class Explanation:
     rechunked: dict[str, tuple[Any, Any]]
     widened: tuple[str, ...]
     pragmas: str
+    bindings: dict[str, str] = field(default_factory=dict)
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what there is to say, but for the texts of several lines."""
+        yield "signature", self.signature
+        for name, what in self.bindings.items():
+            yield "binding", f"{name} = {what}"
+        form = f", {self.form} form ({self.form_reason})" if self.form else ""
+        where = " (predicted; each worker decides for itself)" if self.predicted else ""
+        yield "engine", f"{self.engine}{form}{where}"
+        yield "because", f"{self.reason} [{self.outcome}]"
+        for cause in self.widened:
+            yield "widened", cause
+        for name, (before, after) in self.rechunked.items():
+            yield "rechunked", f"{name}: {reprlib.repr(before)} -> {reprlib.repr(after)}"
+        others = {"pragmas": self.pragmas, "key": self.key, "path": self.path}
+        yield from ((name, text) for name, text in others.items() if text)
 
     def __str__(self) -> str:
-        where = " (predicted; each worker decides for itself)" if self.predicted else ""
-        form = f", {self.form} form ({self.form_reason})" if self.form else ""
-        lines = [
-            f"signature  {self.signature}",
-            f"engine     {self.engine}{form}{where}",
-            f"because    {self.reason} [{self.outcome}]",
-            *(f"widened    {cause}" for cause in self.widened),
-            *([f"pragmas    {self.pragmas}"] if self.pragmas else []),
-            *(
-                f"rechunked  {name}: {reprlib.repr(before)} -> {reprlib.repr(after)}"
-                for name, (before, after) in self.rechunked.items()
-            ),
-            *([f"key        {self.key}"] if self.key else []),
-            *([f"path       {self.path}"] if self.path else []),
-            "ir",
-            *(f"    {line}" for line in self.ir.rstrip().split("\n")),
-        ]
-        return "\n".join(lines)
+        lines = [f"{name:10s} {text}" for name, text in self.facts()]
+        return "\n".join([*lines, "ir", indent(self.ir.rstrip(), "    ")])
+
+    def _repr_html_(self) -> str:
+        texts = {"typed IR": self.ir, "C": self.c}
+        shown = [notebook.folded(title, text) for title, text in texts.items() if text]
+        return notebook.titled("mexdask explanation", notebook.table(self.facts()), *shown)
+
+
+class Explanations(dict[str, Explanation]):
+    """Several explanations by name, such as those of assignments."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}\n{indent(str(one), '    ')}" for name, one in self.items())
+
+    def _repr_html_(self) -> str:
+        shown = (notebook.titled(name, one._repr_html_()) for name, one in self.items())
+        return f"<div>{''.join(shown)}</div>"
 
 
 @roomy

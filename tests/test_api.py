@@ -151,8 +151,7 @@ def labelled_values():
         (pd.DataFrame({"a": [1]}), "pandas.DataFrame: pass x.to_numpy()"),
         (pd.array([1, None]), "pass x.to_numpy()"),
         (pd.Timestamp(0), "pass a number"),
-        (xr.DataArray([1.0]), "xarray.DataArray: pass the .data"),
-        (xr.Dataset({"a": 1}), "xarray.Dataset: pass the .data"),
+        (xr.Dataset({"a": 1}), "xarray.Dataset: pass its variables, such as ds['name']"),
     ]
 
 

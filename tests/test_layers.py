@@ -20,6 +20,7 @@ FLOORS = {
     "meaning": 0,
     "settings": 0,
     "stack": 0,
+    "notebook": 0,
     "tabular": 0,
     "ops": 1,
     "ir": 2,
@@ -32,6 +33,7 @@ FLOORS = {
     "blockkernel": 6,
     "arguments": 7,
     "array": 7,
+    "labelled": 7,
     "explanation": 8,
     "monitor": 8,
     "api": 8,
@@ -39,6 +41,7 @@ FLOORS = {
     "prebuilt": 9,
     "cluster": 9,
     "doctor": 9,
+    "xarray": 9,
     "cli": 10,
     "": 11,
 }
@@ -47,6 +50,7 @@ FLOORS = {
 THIRD_PARTY = {
     "settings": {"dask", "yaml"},
     "array": {"dask"},
+    "labelled": {"xarray"},
     "cluster": {"distributed"},
     "cli": {"click"},
 }
