@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,18 @@ import numpy as np
 from mexdask import ir
 from mexdask.backend.cabi import CALL_STRUCT, ENTRY_ARGTYPES, ENTRY_RESTYPE
 from mexdask.backend.cprelude import helpers
-from mexdask.backend.cscalar import TYPES, element, entry, line
+from mexdask.backend.cscalar import TYPES, element, entry, key_symbol, line
+from mexdask.backend.csimd import simd_c
 from mexdask.chunk import run_interpreted, run_native
 from mexdask.runtime.load import LoadedKernel
-from mexdask.runtime.target import host_target
+from mexdask.runtime.target import LEVELS, host_target, target_flags
 from mexdask.runtime.toolchain import Compiler, find_compiler
 from mexdask.settings import WHILE_MAX_ITERS, KernelSettings, process_settings
 from mexdask.specialise import Specialisation
 
+LEVEL = {64: "x86-64-v4", 32: "x86-64-v3", 16: "x86-64-v2"}
+"""The least of the levels whose vectors have that many bytes."""
+HOST = host_target().isa
 WARNINGS = ("-Wall", "-Wextra")
 SHARE = 40
 """Kernels in one file; files are compiled side by side."""
@@ -89,6 +93,36 @@ class Library:
         """Return a kernel as the runtime would have loaded it."""
         call = self.entries[self.symbols[id(specialisation.function)]]
         return LoadedKernel(call, None, "compiled", None)  # its identity is no matter here
+
+
+def lanes(
+    specialisations: Sequence[Specialisation], width: int, directory: Path
+) -> Iterator[LoadedKernel]:
+    """Compile the vector form of kernels, two at a time, and yield each loaded."""
+    compiler = find_compiler(process_settings())
+    assert isinstance(compiler, Compiler), compiler
+    level = LEVEL[width] if HOST in LEVELS else HOST
+
+    def start(number: int, special: Specialisation) -> tuple[Path, subprocess.Popen[str]]:
+        path = directory / f"{number}.c"
+        text = simd_c(special.unit.masked, f"k{number}", "", width)
+        path.write_text(text.replace(key_symbol(""), ""))
+        # A kernel may compare a number with itself.
+        strict = ["-Werror", "-Wno-tautological-compare"]
+        flags = [*WARNINGS, *strict, *target_flags(special.function.fp, level)]
+        command = [*compiler.argv, "-o", f"{path}.so", str(path), *flags]
+        return path, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    waiting, running = list(enumerate(specialisations)), []
+    while waiting or running:
+        while waiting and len(running) < 2:
+            running.append(start(*waiting.pop(0)))
+        path, process = running.pop(0)
+        _, log = process.communicate(timeout=100)
+        assert process.returncode == 0, (path.read_text(), log)
+        call = ctypes.CDLL(f"{path}.so")[f"k{path.stem}"]
+        call.argtypes, call.restype = ENTRY_ARGTYPES, ENTRY_RESTYPE
+        yield LoadedKernel(call, None, "compiled", None)
 
 
 Failed = tuple[int, tuple[int, ...]]

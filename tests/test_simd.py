@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from batch import run
+from batch import HOST, LEVEL, lanes, run
 from corpus import Case, load
 from edges import assert_same
 
 import mexdask
-from mexdask.backend.cabi import ENTRY_ARGTYPES, ENTRY_RESTYPE
-from mexdask.backend.cscalar import key_symbol
-from mexdask.backend.csimd import simd_c
 from mexdask.backend.form import choose, vector_width
 from mexdask.runtime.load import LoadedKernel
-from mexdask.runtime.target import LEVELS, host_target, target_flags
-from mexdask.runtime.toolchain import Compiler, find_compiler
-from mexdask.settings import process_settings
+from mexdask.runtime.target import LEVELS
 
 pytestmark = pytest.mark.compiler
 
-LEVEL = {64: "x86-64-v4", 32: "x86-64-v3", 16: "x86-64-v2"}
 LIMIT = 1000
-HOST = host_target().isa
 
 
 def widths() -> list[int]:
@@ -44,31 +35,9 @@ def with_lanes(cases: Sequence[Case], width: int) -> list[Case]:
 def compiled(
     cases: Sequence[Case], width: int, directory: Path
 ) -> Iterator[tuple[Case, LoadedKernel]]:
-    """Compile each case's vector form, two at a time, and yield it loaded."""
-    compiler = find_compiler(process_settings())
-    assert isinstance(compiler, Compiler), compiler
-    level = LEVEL[width] if HOST in LEVELS else HOST
-
-    def start(number: int, case: Case) -> tuple[int, Case, subprocess.Popen[str]]:
-        path = directory / f"{number}.c"
-        text = simd_c(case.specialisation.unit.masked, f"k{number}", "", width)
-        path.write_text(text.replace(key_symbol(""), ""))
-        flags = target_flags(case.specialisation.function.fp, level)
-        command = [*compiler.argv, "-Wall", "-Wextra", "-Werror", "-o", f"{path}.so", str(path)]
-        pipe = subprocess.PIPE
-        return number, case, subprocess.Popen([*command, *flags], stderr=pipe, text=True)
-
-    waiting, running = list(enumerate(cases)), []
-    while waiting or running:
-        while waiting and len(running) < 2:
-            running.append(start(*waiting.pop(0)))
-        number, case, process = running.pop(0)
-        _, log = process.communicate(timeout=100)
-        assert process.returncode == 0, (str(case), log)
-        call = ctypes.CDLL(f"{directory / str(number)}.c.so")[f"k{number}"]
-        call.argtypes, call.restype = ENTRY_ARGTYPES, ENTRY_RESTYPE
-        unit = case.specialisation.unit
-        yield case, LoadedKernel(call, unit.key((), "off"), "compiled", None)
+    """Compile each case's vector form and yield it loaded."""
+    natives = lanes([case.specialisation for case in cases], width, directory)
+    yield from zip(cases, natives, strict=True)
 
 
 def check(case: Case, native: LoadedKernel) -> None:
