@@ -83,13 +83,15 @@ def test_the_interpreter_is_plain_python_for_very_many(k: Kernel):
 # Native code.
 
 
-def differing(specials: Sequence[Specialisation], form: str) -> list[bool]:
+def differing(
+    specials: Sequence[Specialisation], form: str, extra: Sequence[str] = ()
+) -> list[bool]:
     """Tell for each kernel whether native code differs from the interpreter somewhere."""
     with tempfile.TemporaryDirectory() as directory:
         if form == "simd":
             natives = list(lanes(specials, WIDTH, Path(directory)))
         else:
-            library = Library([s.function for s in specials], Path(directory))
+            library = Library([s.function for s in specials], Path(directory), extra)
             natives = [library.kernel(s) for s in specials]
     found = []
     for special, native in zip(specials, natives, strict=True):
@@ -99,7 +101,9 @@ def differing(specials: Sequence[Specialisation], form: str) -> list[bool]:
     return found
 
 
-def failing(sources: Sequence[str], parameters: Sequence[np.dtype], form: str) -> list[bool]:
+def failing(
+    sources: Sequence[str], parameters: Sequence[np.dtype], form: str, extra: Sequence[str] = ()
+) -> list[bool]:
     """Tell for each text whether it is a kernel on which native code differs."""
     specials: dict[str, Specialisation] = {}
     for source in sources:
@@ -109,17 +113,17 @@ def failing(sources: Sequence[str], parameters: Sequence[np.dtype], form: str) -
             continue
         if not special.function.sites:  # nothing in it can fail
             specials[source] = special
-    found = dict(zip(specials, differing(list(specials.values()), form), strict=True))
+    found = dict(zip(specials, differing(list(specials.values()), form, extra), strict=True))
     return [found.get(source, False) for source in sources]
 
 
-def check_native(several: Sequence[Kernel], form: str) -> None:
+def check_native(several: Sequence[Kernel], form: str, extra: Sequence[str] = ()) -> None:
     """Compile kernels together; the first that differs is made small for the message."""
     specials = [specialised(k.source, k.parameters) for k in several]
-    found = differing(specials, form)
+    found = differing(specials, form, extra)
     if any(found):
         k = several[found.index(True)]
-        small = reduced(k.source, lambda sources: failing(sources, k.parameters, form))
+        small = reduced(k.source, lambda texts: failing(texts, k.parameters, form, extra))
         names = ", ".join(d.name for d in k.parameters)
         pytest.fail(f"{form} C is not the interpreter, on arrays of {names}\n{small}\n")
 
@@ -135,7 +139,7 @@ def with_loops(several: Sequence[Kernel]) -> list[Kernel]:
 @batches
 @settings(max_examples=20, **unshrunk)
 def test_scalar_c_is_the_interpreter(several: list[Kernel]):
-    check_native(several, "scalar")
+    check_native(several, "scalar", ["-O1"])  # the level of production takes thrice as long
 
 
 @pytest.mark.compiler

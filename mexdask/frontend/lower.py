@@ -519,7 +519,10 @@ class Lowering(ExpressionLowering):
         env = {**frame.head, node.target.id: int}
         body = self.loop_body(frame, [ir.Assign(variable, number)], node.body, env)
         self.out.append(ir.For(counter, trips, body))
-        frame.exit.found.append(self.passed_by(node, frame))
+        if isinstance(trips, ir.Const) and trips.value:
+            frame.exit.found += [{**env, **frame.head} for env in frame.back.found]
+        else:
+            frame.exit.found.append(self.passed_by(node, frame))
         self.env = self.settle(frame.exit)
 
     def passed_by(self, node: ast.stmt, frame: LoopFrame) -> Env:
@@ -542,7 +545,12 @@ class Lowering(ExpressionLowering):
                           "leave the step out to count by 1")  # fmt: skip
         else:
             self.check(self.apply("==", step, zero), "zero-step", span_of(call.args[2]))
-        trips = self.apply("range_trips", start, stop, step)
+        bounds = (start, stop, step)
+        literals = [int(b.value.real) for b in bounds if isinstance(b, ir.Const)]
+        if len(literals) == len(bounds):
+            first, last, by = literals
+            return start, step, ir.Const(max(0, -((first - last) // by)), UINT64)
+        trips = self.apply("range_trips", *bounds)
         return start, step, self.kept(Value(trips, UINT64), names_change=True).expr
 
     def range_bound(self, node: ast.expr) -> ir.Expr:
