@@ -20,7 +20,7 @@ except ImportError:  # Windows, where nothing is compiled
 
 LARGEST_FILE = 64 << 20
 MERCY = 5.0
-TIMEOUT_PROGRAM = "/usr/bin/timeout"
+LIMITS_PROGRAM, TIMEOUT_PROGRAM = "/usr/bin/prlimit", "/usr/bin/timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,9 @@ def run(
         If it cannot be started.
     """
     deadline = time.monotonic() + seconds
-    if os.path.exists(TIMEOUT_PROGRAM):
-        # So that a compiler that hangs ends even when this process has been killed meanwhile.
-        argv = [TIMEOUT_PROGRAM, "-s", "KILL", f"{seconds + MERCY:.0f}", *argv]
     with unnamed_file() as output:
         process = subprocess.Popen(
-            argv,
+            bounded(argv, seconds),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -77,7 +74,6 @@ def run(
             start_new_session=True,
             umask=0o077,
         )
-        limit(process.pid, seconds)
         code = finish(process, deadline)
         output.seek(0)
         return Ended(code, output.read(most).decode(errors="replace"))
@@ -90,21 +86,21 @@ def unnamed_file() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def limit(pid: int, seconds: float) -> None:
-    """Bound what a program started just now, and its children to come, may use."""
-    if not hasattr(resource, "prlimit"):
-        return
-    bounds = (
-        (resource.RLIMIT_FSIZE, LARGEST_FILE),
-        (resource.RLIMIT_CPU, int(seconds + MERCY)),
-        (resource.RLIMIT_CORE, 0),
-    )
-    for what, most in bounds:
-        with suppress(OSError, ValueError):
-            _, hard = resource.prlimit(pid, what)
+def bounded(argv: Sequence[str], seconds: float) -> list[str]:
+    """Return a command whose bounds hold from its first instant, and without this process too."""
+    front: list[str] = []
+    if os.path.exists(LIMITS_PROGRAM):
+        bounds = {"fsize": LARGEST_FILE, "cpu": int(seconds + MERCY), "core": 0}
+        for name, most in bounds.items():
+            _, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))
             if hard != resource.RLIM_INFINITY:
                 most = min(most, hard)
-            resource.prlimit(pid, what, (most, most))
+            front.append(f"--{name}={most}:{most}")
+        front.insert(0, LIMITS_PROGRAM)
+    if os.path.exists(TIMEOUT_PROGRAM):
+        # So that a compiler that hangs ends even when this process has been killed meanwhile.
+        front += [TIMEOUT_PROGRAM, "-s", "KILL", f"{seconds + MERCY:.0f}"]
+    return [*front, *argv]
 
 
 def finish(process: subprocess.Popen[bytes], deadline: float) -> int | None:

@@ -126,6 +126,7 @@ def start_child(work: Callable[[], object]) -> int:
     """Fork a child that ends with 0 if ``work()`` is true, and in any case soon."""
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(20)
         code = 2
         try:
@@ -147,6 +148,7 @@ def crowd(count: int, work: Callable[[int], object], seconds: int = 60) -> list[
     for i in range(count):
         reader, writer = os.pipe()
         if os.fork() == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(seconds)
             try:
                 os.close(go)
