@@ -38,6 +38,7 @@ stress: $(READY)
 	$(BIN)/python -m pytest -m stress --timeout 3600 $(PYTEST_ARGS)
 
 bench: $(BENCH_READY)
+	$(BIN)/python benchmarks/kernels.py --json kernels.json --plot kernels.png
 	$(BIN)/python benchmarks/mandelbrot.py $(ARGS)
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/frontend.py

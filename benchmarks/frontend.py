@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from harness import option_parser, print_comparison, print_figure, print_header, summary, write_json
 from mexdask.frontend.source import source_of_text
+from mexdask.settings import KernelSettings
 from mexdask.specialise import Specialisation, parsed_kernel
 
 T = TypeVar("T")
@@ -96,9 +97,10 @@ def stages(number: int, simd: str) -> dict[str, float]:
 
     parsed = timed("parse, validate", lambda: parsed_kernel(source_of_text(text)))
     signature = SIGNATURE + ("weak float",) * (len(parsed.parameters) - len(SIGNATURE))
+    settings = KernelSettings(simd=simd)
     special = timed("lower", lambda: Specialisation(parsed, signature, ""))
-    key = timed("masks, form, key", lambda: special.unit.key((), simd))
-    timed("C text", lambda: special.unit.c_text(key, simd))
+    key = timed("masks, form, key", lambda: special.unit.key((), settings))
+    timed("C text", lambda: special.unit.c_text(key, settings))
     times[WHOLE] = sum(times.values())
     return times
 

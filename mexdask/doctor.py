@@ -165,10 +165,10 @@ def compiles() -> Check:
         return Check("compile", False, "not tried: there is no compiler to try")
     kernel = block_kernel(SAMPLE, ("float64", int), {})
     unit = kernel.specialisation().units[0]
-    key = unit.key(flags, kernel.settings.simd)
+    key = unit.key(flags, kernel.settings)
     with tempfile.TemporaryDirectory(prefix="mexdask-doctor-") as directory:
         alone: ProcessSettings = replace(own, tmpdir=directory, prebuilt=())
-        built = build(key, lambda: unit.c_text(key, kernel.settings.simd), alone)
+        built = build(key, lambda: unit.c_text(key, kernel.settings), alone)
     if isinstance(built, Failure):
         advice = "read what the compiler said; an image may lack libc6-dev or binutils, a disk room"
         return Check("compile", False, f"{built.kind.value}: {built.message}", advice)

@@ -123,12 +123,12 @@ def explain_native(
     else:
         native, decision = find(kernel.unit, settings)
         path = native.path if native else None
-    form = kernel.unit.form(settings.simd) if decision.route is Route.NATIVE else None
+    form = kernel.unit.form(settings) if decision.route is Route.NATIVE else None
     key, c_text = "", ""
     flags = extra_flags()
     if kernel.unit.foreign is None and not isinstance(flags, Failure):
-        cache_key = kernel.unit.key(flags, settings.simd)
-        key, c_text = cache_key.digest, kernel.unit.c_text(cache_key, settings.simd)
+        cache_key = kernel.unit.key(flags, settings)
+        key, c_text = cache_key.digest, kernel.unit.c_text(cache_key, settings)
     return Explanation(
         engine=decision.route.value,
         form=form.name if form else "",

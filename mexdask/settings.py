@@ -14,6 +14,7 @@ from mexdask.errors import ArgumentError
 JIT_MODES = ("auto", "off", "require")
 ON_ERROR_MODES = ("raise", "nan")
 SIMD_MODES = ("auto", "off", "16", "32", "64")
+ISA_MODES = ("auto", "x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 WHILE_MAX_ITERS = 10_000_000
 LONGEST_COMPILE = 3600.0
 
@@ -33,12 +34,16 @@ class KernelSettings:
     on_error : {"raise", "nan"}
         What an element becomes that makes the kernel fail: an exception, or nan where the result
         is floating.
+    isa : {"auto", "x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"}
+        Level of the instruction set that native code may use, lowered to what the machine has;
+        without effect on other processors than x86-64.
     """
 
     jit: str = "auto"
     while_max_iters: int = WHILE_MAX_ITERS
     simd: str = "auto"
     on_error: str = "raise"
+    isa: str = "auto"
 
     def __post_init__(self) -> None:
         if self.jit not in JIT_MODES:
@@ -49,6 +54,8 @@ class KernelSettings:
             )
         if self.simd not in SIMD_MODES:
             raise ArgumentError(f"simd: {self.simd!r} is not one of {', '.join(SIMD_MODES)}")
+        if self.isa not in ISA_MODES:
+            raise ArgumentError(f"isa: {self.isa!r} is not one of {', '.join(ISA_MODES)}")
         if not 0 < self.while_max_iters < 2**63:
             raise ArgumentError(
                 f"while-max-iters: {self.while_max_iters!r} is not a positive 64-bit integer"
@@ -189,7 +196,7 @@ def kernel_settings(
     jit, on_error : str, optional
         The call's own words, which win over the configuration.
     can_fail : bool
-        False for a kernel without places that can fail, to which only ``jit`` and ``simd`` matter.
+        False for a kernel without places that can fail, which no limit and mode of errors concerns.
     """
     section = configured("", {})
     limit: object = WHILE_MAX_ITERS
@@ -197,11 +204,14 @@ def kernel_settings(
         limit = os.environ.get("ME_DSL_WHILE_MAX_ITERS") or configured("while-max-iters", limit)
         on_error = configured("on-error", "raise") if on_error is None else on_error
     mode = section.get("jit", "auto") if jit is None else jit
-    return shared_settings(mode, limit, section.get("simd", "auto"), on_error or "raise")
+    simd, isa = section.get("simd", "auto"), section.get("isa", "auto")
+    return shared_settings(mode, limit, simd, on_error or "raise", isa)
 
 
 @functools.lru_cache(maxsize=64, typed=True)
-def shared_settings(jit: object, limit: object, simd: object, on_error: object) -> KernelSettings:
+def shared_settings(
+    jit: object, limit: object, simd: object, on_error: object, isa: object
+) -> KernelSettings:
     """Return the one object with these settings, or complain about them."""
     if isinstance(limit, str):
         if not limit.strip().isdecimal():
@@ -209,4 +219,4 @@ def shared_settings(jit: object, limit: object, simd: object, on_error: object) 
         limit = int(limit)
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise ArgumentError(f"while-max-iters: {limit!r} is not a positive integer")
-    return KernelSettings(spelled_out(jit), limit, spelled_out(simd), str(on_error))
+    return KernelSettings(spelled_out(jit), limit, spelled_out(simd), str(on_error), str(isa))

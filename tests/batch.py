@@ -109,7 +109,7 @@ def lanes(
         path.write_text(text.replace(key_symbol(""), ""))
         # A kernel may compare a number with itself.
         strict = ["-Werror", "-Wno-tautological-compare"]
-        flags = [*WARNINGS, *strict, *target_flags(special.function.fp, level)]
+        flags = [*WARNINGS, *strict, *target_flags(special.function.fp, level, lanes=True)]
         command = [*compiler.argv, "-o", f"{path}.so", str(path), *flags]
         return path, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 

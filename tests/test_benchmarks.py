@@ -27,6 +27,11 @@ def harness(monkeypatch):
     [
         ("mandelbrot", ["--size", "16", "--max-iter", "20"], {"interpreter"}),
         ("latency", ["--number", "10"], {"empty cache", "from disk", "np.add"}),
+        (
+            "kernels",
+            ["--elements", "256", "--bytes", "1024", "--only", "mandel,bisec,poly,vapour"],
+            {"mexdask", "mexdask scalar", "mexdask 32 bytes", "C by hand", "np.copyto", "NumPy"},
+        ),
         ("frontend", [], {"lower", "C text", "all of it"}),
         (
             "interpreter",
@@ -49,7 +54,7 @@ def test_benchmark_runs(name, options, compared, tmp_path):
 
 
 def test_every_benchmark_is_run_here():
-    names = {path.stem for path in BENCHMARKS.glob("*.py")} - {"harness"}
+    names = {path.stem for path in BENCHMARKS.glob("*.py")} - {"harness", "peers", "suite"}
     runs = next(mark for mark in test_benchmark_runs.pytestmark if mark.name == "parametrize")
     assert names == {case[0] for case in runs.args[1]}
 

@@ -44,7 +44,7 @@ SANITIZERS = (
 )
 BUGS = {
     "one element too many": ("scalar", "k < n", "k <= n", "heap-buffer-overflow"),
-    "the last gang read whole": ("simd", "direct && lanes ==", "direct && lanes <=", "overflow"),
+    "the last gang read whole": ("simd", "&& lanes ==", "&& lanes <=", "overflow"),
     "a division by zero": (
         "scalar",
         "int last = 0;",
@@ -105,7 +105,7 @@ def compiled(
     def build(number: int, text: str, mode: str, named: dict[str, Case]) -> list[Pair]:
         source, image = Path(directory, f"{number}.c"), Path(directory, f"{number}.so")
         source.write_text(change(text))
-        flags = [*host_target(mode).flags, *extra]
+        flags = [*host_target(mode, lanes=form == "simd").flags, *extra]
         command = [compiler, "-o", str(image), str(source), *flags]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, (compiler, extra, done.stderr)

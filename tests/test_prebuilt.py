@@ -130,7 +130,7 @@ def test_what_is_not_as_built_is_passed_by(
 ):
     unit, settings = unit_and_settings
     mexdask.build(KERNELS_BUILT, out=tmp_path / "kernels")
-    key = unit.key((), settings.simd)
+    key = unit.key((), settings)
     path = tmp_path / "kernels" / f"{key.digest}.so"
     assert find_prebuilt(key, [str(path.parent)]) is not None
     spoil(path)
@@ -143,7 +143,7 @@ def test_what_is_not_as_built_is_passed_by(
 def test_installers_may_link_files(tmp_path, unit_and_settings):
     unit, settings = unit_and_settings
     mexdask.build(KERNELS_BUILT, out=tmp_path / "kernels")
-    key = unit.key((), settings.simd)
+    key = unit.key((), settings)
     path = tmp_path / "kernels" / f"{key.digest}.so"
     os.link(path, tmp_path / "another name")
     (tmp_path / "way").symlink_to(tmp_path / "kernels")

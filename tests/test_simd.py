@@ -120,6 +120,30 @@ def test_width_is_the_setting_lowered_to_the_machine(isa: str, simd: str, width:
     assert vector_width(isa, simd) == width
 
 
+def test_isa_is_part_of_the_key_and_not_of_the_token_or_the_answer():
+    import dask
+    import dask.array as da
+
+    n = np.arange(1, 200)
+    seen: dict[str, list[object]] = {"key": [], "token": [], "answer": []}
+    for isa in ("x86-64", "x86-64-v2", "x86-64-v3", "auto"):
+        with dask.config.set({"mexdask.isa": isa}):
+            seen["key"].append(mexdask.explain(COLLATZ, n).key)
+            seen["token"].append(mexdask.apply(COLLATZ, da.from_array(n)).name)
+            seen["answer"].append(mexdask.apply(COLLATZ, n, jit="require").tolist())
+    assert seen["answer"].count(seen["answer"][0]) == 4
+    assert len(set(seen["token"])) == 1
+    if HOST in LEVELS:
+        assert len(set(seen["key"])) == 1 + LEVELS.index(HOST)
+
+
+def test_another_level_is_an_error_that_lists_them():
+    import dask
+
+    with dask.config.set({"mexdask.isa": "avx2"}), pytest.raises(ValueError, match="x86-64-v3"):
+        mexdask.apply(COLLATZ, np.arange(1, 4))
+
+
 def test_configuration_chooses_the_form_and_not_the_answer():
     import dask
 

@@ -9,16 +9,27 @@ through the scalar text of its row, and so gives the same bits.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import assert_never
 
 from mexdask import ir
 from mexdask.backend.cabi import CALL_STRUCT
 from mexdask.backend.cexpr import c_expr, c_type
 from mexdask.backend.cprelude import helpers
-from mexdask.backend.cscalar import INDENT, TYPES, entry, key_symbol, operands
-from mexdask.backend.lanes import Gang, Writer, gang_of, vector, vector_types
+from mexdask.backend.cscalar import INDENT, TYPES, entry, key_symbol
+from mexdask.backend.gangs import line, staging
+from mexdask.backend.lanes import (
+    Gang,
+    Writer,
+    gang_of,
+    in_lanes,
+    is_near,
+    vector,
+    vector_types,
+)
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.dtypes import BOOL
+from mexdask.ops import TABLE
 
 
 def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
@@ -35,23 +46,20 @@ def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
     width : int
         Bytes of one vector of the main dtype: 16, 32 or 64.
     """
+    masked = in_lanes(masked)
     plan = gang_of(masked, width)
     writer = Writer(plan)
     body = gang_function(masked, plan, writer)
     lanewise = "".join(writer.lanewise.values())
     # Vectors wider than a register are passed between our own inline functions only.
     quiet = '#pragma GCC diagnostic ignored "-Wpsabi"\n'
-    head = (
-        quiet
-        + TYPES
-        + CALL_STRUCT
-        + vector_types(plan)
-        + helpers(lanewise + body, width)
-        + lanewise
-    )
+    code = lanewise + body
+    vectors = vector_types(plan, masked, code)
+    head = quiet + TYPES + CALL_STRUCT + vectors + helpers(code, width) + lanewise
     function = masked.function
     return "\n".join(
-        [head, body, line(function, plan), entry(function, symbol), key_symbol(key)]
+        [head, body, staging(function), line(function, plan.size), entry(function, symbol),
+         key_symbol(key)]
     )  # fmt: skip
 
 
@@ -77,7 +85,9 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
             lines += declarations(variable, name, plan, scalars, arrays)
     if function.sites:
         lines.append(f"{INDENT}int failed[{plan.size}] = {{0}}, any_failed = 0;")
-    lines += statements(masked.body, plan, writer, INDENT)
+    if plan.cells:
+        lines.append(f"{INDENT}int far = 0;")
+    lines += Statements(plan, writer).lines(masked.body, INDENT, None)
     lines += stores(masked, plan)
     if function.sites:
         lines += failed_lanes(function)
@@ -101,6 +111,9 @@ def declarations(
 ) -> Iterator[str]:
     """Yield the declarations of a lane variable: loaded, spread or empty."""
     kind = vector(variable.dtype)
+    if variable in plan.cells:
+        kind = "vi32"
+        yield f"{INDENT}i64 {name}_far[{plan.size}];"
     for way in range(plan.ways):
         first = way * plan.lanes
         if variable.name == "%m0":
@@ -128,130 +141,190 @@ def stores(masked: MaskedFunction, plan: Gang) -> Iterator[str]:
         for way in range(plan.ways):
             value = f"{plan.names[variable]}_{way}"
             kind = "wu8" if variable.dtype == BOOL else f"w{c_type(variable.dtype)}"
+            if variable in plan.cells:
+                value = f"full({value}, {plan.names[variable]}_far + {way * plan.lanes}, far)"
             if variable.dtype == BOOL:
                 value = f"(vu8)(-__builtin_convertvector({value}, vi8))"
             yield f"{INDENT}*({kind} *)(r{k} + {way * plan.lanes}) = {value};"
 
 
-def statements(
-    body: tuple[ir.Masked, ...], plan: Gang, writer: Writer, indent: str
-) -> Iterator[str]:
-    """Yield the C lines of masked statements, each for every way."""
-    names, ways = plan.names, range(plan.ways)
-    for node in body:
-        match node:
-            case ir.Set(target, value, mask):
-                yield from assignment(target, value, mask, plan, writer, indent)
-            case ir.Mask(target, parent, cond):
-                for w in ways:
-                    lanes = narrowed(names[parent], cond, plan, writer, w)
-                    yield f"{indent}{names[target]}_{w} = {lanes};"
-            case ir.Kill(masks, by):
-                for w in ways:
-                    yield f"{indent}{{ vm dead = ~{names[by]}_{w};"
-                    kills = " ".join(f"{names[m]}_{w} &= dead;" for m in masks)
-                    yield f"{indent}  {kills} }}"
-            case ir.Guard(mask, inner):
-                yield f"{indent}if (any_lane({alive(names[mask], plan)})) {{"
-                yield from statements(inner, plan, writer, indent + INDENT)
-                yield f"{indent}}}"
-            case ir.Loop(live, inner):
-                yield f"{indent}while (any_lane({alive(names[live], plan)})) {{"
-                yield from statements(inner, plan, writer, indent + INDENT)
-                yield f"{indent}}}"
-            case ir.Test():
-                yield from failure(node, plan, writer, indent)
-            case _:
-                assert_never(node)
+@dataclass
+class Statements:
+    """Writes masked statements, each for every way.
 
-
-def alive(mask: str, plan: Gang) -> str:
-    """Return the union of a mask's ways."""
-    return " | ".join(f"{mask}_{w}" for w in range(plan.ways))
-
-
-def assignment(
-    target: ir.Var, value: ir.Expr, mask: ir.Var | None, plan: Gang, writer: Writer, indent: str
-) -> Iterator[str]:
-    """Yield an assignment to a scalar or to each way of a lane variable."""
-    name = plan.names[target]
-    if target in plan.uniform:
-        yield f"{indent}{name} = {c_expr(value, plan.names)};"
-        return
-    for way in range(plan.ways):
-        text = writer.vector(value, way)
-        if mask is not None:
-            text = f"sel_{c_type(target.dtype)}({plan.names[mask]}_{way}, {text}, {name}_{way})"
-        yield f"{indent}{name}_{way} = {text};"
-
-
-def narrowed(parent: str, cond: ir.Expr | None, plan: Gang, writer: Writer, way: int) -> str:
-    """Return a mask's lanes where a condition holds too."""
-    if cond is None:
-        return f"{parent}_{way}"
-    if plan.is_uniform(cond):
-        return f"{c_expr(cond, plan.names)} ? {parent}_{way} : (vm){{0}}"
-    return f"{parent}_{way} & {writer.vector(cond, way)}"
-
-
-def failure(node: ir.Test, plan: Gang, writer: Writer, indent: str) -> Iterator[str]:
-    """Yield the end of the lanes that fail: noted where they stand, taken out of every mask."""
-    masks = [v for v in plan.names if v.name.startswith("%m")]
-    for way in range(plan.ways):
-        hit = narrowed(plan.names[node.mask], node.failed, plan, writer, way)
-        yield f"{indent}{{ vm hit = {hit};"
-        yield f"{indent}  if (any_lane(hit)) {{"
-        yield f"{indent}    any_failed = 1;"
-        yield f"{indent}    for (int l = 0; l < {plan.lanes}; ++l)"
-        note = f"failed[{way * plan.lanes} + l]"
-        yield f"{indent}      if (hit[l] && !{note}) {note} = {node.site + 1};"
-        kills = " ".join(f"{plan.names[m]}_{way} &= ~hit;" for m in masks)
-        yield f"{indent}    {kills}"
-        yield f"{indent}  }} }}"
-
-
-# The loop over gangs.
-
-
-def line(function: ir.Function, plan: Gang) -> str:
-    """Return the C function that runs over one dimension, gang by gang.
-
-    The last gang, and gangs of strided arrays, go through buffers on the stack: the same code
-    computes every element, wherever it stands.
+    Parameters
+    ----------
+    plan : Gang
+        How lanes are laid out.
+    writer : Writer
+        Writes expressions.
     """
-    arrays, scalars = operands(function)
-    inputs, size = len(arrays) - len(function.results), plan.size
-    params = ["i64 n", "i64 at", "i64 limit", "i64 tolerant", "i64 *error"]
-    params += ["char *const *p", "const i64 *s"]
-    params += [f"{t} q{k}" for k, t in enumerate(scalars)]
-    unit = " && ".join(f"s[{k}] == (i64)sizeof({t})" for k, t in enumerate(arrays))
-    rest = "".join(f", q{k}" for k in range(len(scalars)))
-    direct = ", ".join(f"({t} *)p[{k}] + k" for k, t in enumerate(arrays))
-    buffers = ", ".join(f"b{k}" for k in range(len(arrays)))
-    deep = INDENT * 3
-    each = f"{deep}for (i64 l = 0; l < lanes; ++l)"
-    lines = [
-        f"static int line({', '.join(params)})",
-        "{",
-        f"{INDENT}const int direct = {unit};",
-        *(f"{INDENT}{t} b{k}[{size}] = {{0}};" for k, t in enumerate(arrays)),
-        f"{INDENT}for (i64 k = 0; k < n; k += {size}) {{",
-        f"{INDENT * 2}i64 lanes = n - k < {size} ? n - k : {size}, place = 0;",
-        f"{INDENT * 2}int failed;",
-        f"{INDENT * 2}if (direct && lanes == {size}) {{",
-        f"{deep}failed = gang(lanes, limit, tolerant ? error : 0, &place, {direct}{rest});",
-        f"{INDENT * 2}}} else {{",
-        *(f"{each} b{k}[l] = *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]);"
-          for k in range(inputs)),
-        f"{deep}failed = gang(lanes, limit, tolerant ? error : 0, &place, {buffers}{rest});",
-        *(f"{each} *({arrays[k]} *)(p[{k}] + (k + l) * s[{k}]) = b{k}[l];"
-          for k in range(inputs, len(arrays))),
-        f"{INDENT * 2}}}",
-        f"{INDENT * 2}if (failed) {{ *error = at + k + place; return failed; }}",
-        f"{INDENT}}}",
-        f"{INDENT}(void)error;",
-        f"{INDENT}return 0;",
-        "}",
-        "",
-    ]  # fmt: skip
-    return "\n".join(lines)
+
+    plan: Gang
+    writer: Writer
+
+    def lines(
+        self, body: tuple[ir.Masked, ...], indent: str, loop: ir.Loop | None
+    ) -> Iterator[str]:
+        """Yield the C lines of statements in a loop, the innermost around them."""
+        names = self.plan.names
+        decided: ir.Mask | None = None
+        for node in body:
+            match node:
+                case ir.Set(target, value, mask):
+                    yield from self.assignment(target, value, mask, indent)
+                case ir.Mask():
+                    yield from self.mask(node, indent, loop)
+                case ir.Kill():
+                    yield from self.kill(node, indent, loop)
+                case ir.Guard(mask, inner) if loop is not None and mask == loop.live:
+                    yield from self.lines(inner, indent, loop)  # a live lane is here already
+                case ir.Guard(mask, inner):
+                    if decided is not None and decided.target == mask:
+                        assert decided.cond is not None
+                        yield f"{indent}if ({c_expr(decided.cond, names)}) {{"
+                    else:
+                        yield f"{indent}if (any_lane({self.alive(mask)})) {{"
+                    yield from self.lines(inner, indent + INDENT, loop)
+                    yield f"{indent}}}"
+                case ir.Loop():
+                    yield from self.loop(node, indent)
+                case ir.Test():
+                    yield from self.failure(node, indent, loop)
+                case _:
+                    assert_never(node)
+            uniform = isinstance(node, ir.Mask) and node.cond and self.plan.is_uniform(node.cond)
+            decided = node if isinstance(node, ir.Mask) and uniform else None
+
+    def alive(self, mask: ir.Var) -> str:
+        """Return the union of a mask's ways."""
+        return " | ".join(f"{self.plan.names[mask]}_{w}" for w in range(self.plan.ways))
+
+    def assignment(
+        self, target: ir.Var, value: ir.Expr, mask: ir.Var | None, indent: str
+    ) -> Iterator[str]:
+        """Yield an assignment to a scalar or to each way of a lane variable."""
+        names = self.plan.names
+        if target in self.plan.uniform:
+            yield f"{indent}{names[target]} = {c_expr(value, names)};"
+            return
+        if target in self.plan.cells:
+            yield from self.cell(target, value, mask, indent)
+            return
+        one_more = value == ir.Apply(TABLE["+"], (target, ir.Const(1, target.dtype)), target.dtype)
+        counted = one_more and target.dtype.itemsize == self.plan.mask.itemsize
+        for way in range(self.plan.ways):
+            own = f"{names[target]}_{way}"
+            if mask is None:
+                yield f"{indent}{own} = {self.writer.vector(value, way)};"
+            elif counted:
+                yield f"{indent}{own} -= ({vector(target.dtype)}){names[mask]}_{way};"
+            else:
+                chosen = f"{names[mask]}_{way}, {self.writer.vector(value, way)}, {own}"
+                yield f"{indent}{own} = sel_{c_type(target.dtype)}({chosen});"
+
+    def mask(self, node: ir.Mask, indent: str, loop: ir.Loop | None) -> Iterator[str]:
+        """Yield a new mask; if it is the loop's own, also the loop's end once it is empty."""
+        names, own = self.plan.names, self.plan.names[node.target]
+        if loop is not None and node.target == loop.live and node.cond is not None:
+            if self.plan.is_uniform(node.cond):
+                yield f"{indent}if (!{c_expr(node.cond, names)}) break;"
+                return
+            for w in range(self.plan.ways):
+                yield f"{indent}{own}_{w} &= {self.writer.vector(node.cond, w)};"
+            yield f"{indent}if (!any_lane({self.alive(node.target)})) break;"
+            return
+        for w in range(self.plan.ways):
+            yield f"{indent}{own}_{w} = {self.narrowed(node.parent, node.cond, w)};"
+
+    def kill(self, node: ir.Kill, indent: str, loop: ir.Loop | None) -> Iterator[str]:
+        """Yield the end of lanes; if the loop around it has none left, its end."""
+        names = self.plan.names
+        for w in range(self.plan.ways):
+            yield f"{indent}{{ vm dead = ~{names[node.by]}_{w};"
+            kills = " ".join(f"{names[m]}_{w} &= dead;" for m in node.masks)
+            yield f"{indent}  {kills} }}"
+        if loop is not None and loop.live in node.masks:
+            yield f"{indent}if (!any_lane({self.alive(loop.live)})) break;"
+
+    def loop(self, node: ir.Loop, indent: str) -> Iterator[str]:
+        """Yield a loop, which its own statements leave once no lane is alive in it."""
+        yield f"{indent}if (any_lane({self.alive(node.live)})) for (;;) {{"
+        yield from self.lines(node.body, indent + INDENT, node)
+        if loses_lanes_inside(node):
+            yield f"{indent}{INDENT}if (!any_lane({self.alive(node.live)})) break;"
+        yield f"{indent}}}"
+
+    def narrowed(self, parent: ir.Var, cond: ir.Expr | None, way: int) -> str:
+        """Return a mask's lanes where a condition holds too."""
+        lanes = f"{self.plan.names[parent]}_{way}"
+        if cond is None:
+            return lanes
+        if self.plan.is_uniform(cond):
+            return f"{c_expr(cond, self.plan.names)} ? {lanes} : (vm){{0}}"
+        return f"{lanes} & {self.writer.vector(cond, way)}"
+
+    def failure(self, node: ir.Test, indent: str, loop: ir.Loop | None) -> Iterator[str]:
+        """Yield the end of the lanes that fail: noted, then taken out of every mask."""
+        names, ways = self.plan.names, range(self.plan.ways)
+        if self.plan.is_uniform(node.failed):
+            yield f"{indent}if (__builtin_expect({c_expr(node.failed, names)}, 0)) {{"
+            hits = [f"{names[node.mask]}_{w}" for w in ways]
+        else:
+            hits = [f"hit_{w}" for w in ways]
+            yield f"{indent}{{"
+            for w in ways:
+                yield f"{indent}vm hit_{w} = {self.narrowed(node.mask, node.failed, w)};"
+            yield f"{indent}if (__builtin_expect(any_lane({' | '.join(hits)}), 0)) {{"
+        for w, hit in enumerate(hits):
+            yield f"{indent}    {{ vm out = {hit};"
+            yield f"{indent}    note_failed(failed + {w * self.plan.lanes}, out, {node.site + 1});"
+            masks = [v for v in names if v.name.startswith("%m")]
+            yield f"{indent}    {' '.join(f'{names[m]}_{w} &= ~out;' for m in masks)} }}"
+        yield f"{indent}    any_failed = 1;"
+        if loop is not None:
+            yield f"{indent}    if (!any_lane({self.alive(loop.live)})) break;"
+        yield f"{indent}}}" if self.plan.is_uniform(node.failed) else f"{indent}}} }}"
+
+    def cell(
+        self, target: ir.Var, value: ir.Expr, mask: ir.Var | None, indent: str
+    ) -> Iterator[str]:
+        """Yield an assignment to 64-bit integers that stand in 32-bit lanes: see ``Gang.cells``."""
+        names, ways, lanes = self.plan.names, range(self.plan.ways), self.plan.lanes
+        own = names[target]
+        masks = ["~(vm){0}" if mask is None else f"{names[mask]}_{w}" for w in ways]
+        if isinstance(value, ir.Var) and value in self.plan.cells:
+            for w in ways:
+                yield f"{indent}{own}_{w} = sel_i32({masks[w]}, {names[value]}_{w}, {own}_{w});"
+            yield f"{indent}if (__builtin_expect(far, 0)) {{"
+            for w in ways:
+                to, source = f"{own}_far + {w * lanes}", f"{names[value]}_far + {w * lanes}"
+                yield f"{indent}    copy_far({to}, {source}, {masks[w]});"
+            yield f"{indent}}}"
+        elif isinstance(value, ir.Select):
+            for w in ways:
+                text = self.writer.near_choice(value, w)
+                yield f"{indent}{own}_{w} = sel_i32({masks[w]}, {text}, {own}_{w});"
+        else:
+            yield f"{indent}{{ const i64 wide = {c_expr(value, names)};"
+            yield f"{indent}  const i32 near = NEAR(wide);"
+            for w in ways:
+                chosen = f"{masks[w]}, near - (vi32){{0}}, {own}_{w}"
+                yield f"{indent}  {own}_{w} = sel_i32({chosen});"
+            if not is_near(value):
+                yield f"{indent}  if (__builtin_expect(near == FAR, 0)) {{ far = 1;"
+                for w in ways:
+                    at = f"{own}_far + {w * lanes}"
+                    yield f"{indent}    keep_far({at}, wide, {masks[w]});"
+                yield f"{indent}  }}"
+            yield f"{indent}}}"
+
+
+def loses_lanes_inside(loop: ir.Loop) -> bool:
+    """Tell whether a loop inside a loop may take lanes out of the outer one."""
+    inner = [n for n in ir.walk_masked(loop.body) if isinstance(n, ir.Loop)]
+    return any(
+        isinstance(n, ir.Test) or (isinstance(n, ir.Kill) and loop.live in n.masks)
+        for deep in inner
+        for n in ir.walk_masked(deep.body)
+    )

@@ -13,8 +13,11 @@ from mexdask import ir
 from mexdask.backend import vmath
 from mexdask.backend.cexpr import c_cast, c_expr, c_literal, c_type
 from mexdask.backend.liveness import reads
+from mexdask.backend.lockstep import in_lockstep, uniform_variables
 from mexdask.backend.predicate import MaskedFunction
-from mexdask.dtypes import BOOL, NATIVE
+from mexdask.dtypes import BOOL, INT64, NATIVE
+
+INT32 = np.dtype("int32")
 
 MOST_REGISTERS = {64: 32, 32: 16, 16: 16}
 VECTORISED_BY_COMPILER = frozenset(
@@ -37,6 +40,10 @@ class Gang:
         Signed integer of the width that most of the kernel computes in.
     uniform : frozenset of Var
         Variables that hold one value for all lanes, and stay scalars.
+    cells : frozenset of Var
+        int64 variables that stand in lanes of 32 bits, which halves their registers and saves the
+        conversion of masks. Those of their values that do not fit, which no kernel meets before
+        its two billionth iteration, stand in an array beside them; the lane then holds ``FAR``.
     names : dict
         The C name of each variable; a vector's has the way's number behind it.
     """
@@ -45,6 +52,7 @@ class Gang:
     ways: int
     mask: np.dtype
     uniform: frozenset[ir.Var]
+    cells: frozenset[ir.Var]
     names: dict[ir.Var, str]
 
     @property
@@ -71,7 +79,37 @@ def gang_of(masked: MaskedFunction, width: int) -> Gang:
         1 for v in loop_variables(masked) if v not in uniform and not v.name.startswith("%m")
     )
     ways = 4 if 4 * busy <= MOST_REGISTERS[width] else 2 if busy <= MOST_REGISTERS[width] else 1
-    return Gang(width // size, ways, np.dtype(f"i{size}"), uniform, names)
+    cells = near_variables(masked, uniform) if size == 4 else frozenset[ir.Var]()
+    return Gang(width // size, ways, np.dtype(f"i{size}"), uniform, cells, names)
+
+
+def in_lanes(masked: MaskedFunction) -> MaskedFunction:
+    """Return a function as the simd form computes it: the passes over masked IR, in order."""
+    return in_lockstep(masked, uniform_variables(masked), main_size(masked))
+
+
+def near_variables(masked: MaskedFunction, uniform: frozenset[ir.Var]) -> frozenset[ir.Var]:
+    """Return the int64 variables whose values are all uniform, chosen constants or such variables.
+
+    Their values are nearly always small: numbers of iterations, classes, flags.
+    """
+    sets = [n for n in ir.walk_masked(masked.body) if isinstance(n, ir.Set)]
+    given = {p.var for p in masked.function.params}
+    found = {n.target for n in sets if n.target.dtype == INT64} - uniform - given
+
+    def near(value: ir.Expr) -> bool:
+        if isinstance(value, ir.Select):
+            return is_near(value.yes) and is_near(value.no)
+        return value in found or all(v in uniform for v in reads(value))
+
+    while far := {n.target for n in sets if n.target in found and not near(n.value)}:
+        found -= far
+    return frozenset(found)
+
+
+def is_near(value: ir.Expr) -> bool:
+    """Tell whether an expression is a constant that a lane of 32 bits holds."""
+    return isinstance(value, ir.Const) and -(2**31) < int(value.value.real) < 2**31
 
 
 def has_vector_math(masked: MaskedFunction) -> bool:
@@ -147,19 +185,6 @@ def loop_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
     return frozenset(found | {n.target for n in inside if isinstance(n, ir.Set) and n.mask is None})
 
 
-def uniform_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
-    """Return the variables that hold one value for all lanes at every point."""
-    statements = list(ir.walk_masked(masked.body))
-    varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
-    varying |= {masked.lanes} | {n.target for n in statements if isinstance(n, ir.Mask)}
-    sets = [n for n in statements if isinstance(n, ir.Set)]
-    varying |= {n.target for n in sets if n.mask is not None}
-    waiting = [(n.target, frozenset(reads(n.value))) for n in sets]
-    while more := {target for target, found in waiting if found & varying} - varying:
-        varying |= more
-    return frozenset(v for v in variables(masked) if v not in varying)
-
-
 # Vector types and what is done with masks.
 
 
@@ -173,26 +198,72 @@ def signed(dtype: np.dtype) -> str:
     return f"vi{8 * dtype.itemsize}"
 
 
-def vector_types(plan: Gang) -> str:
-    """Return the vector types, selection under a mask for each, and the test for live lanes."""
-    numbers = [d for d in NATIVE if d != BOOL]
-    lines = [
-        f"typedef {c_type(d)} v{c_type(d)} "
-        f"__attribute__((vector_size({plan.lanes * d.itemsize})));\n"
-        f"typedef {c_type(d)} __attribute__((vector_size({plan.lanes * d.itemsize}), aligned(1), "
-        f"may_alias)) w{c_type(d)};\n"
-        for d in numbers
-    ]
+NOTE_FAILED = """\
+static __attribute__((noinline, cold)) void note_failed(int *failed, vm out, int site)
+{
+    for (int l = 0; l < LANES; ++l)
+        if (out[l] && !failed[l]) failed[l] = site;
+}
+"""
+
+FAR = """\
+#define FAR (-0x7fffffff - 1)
+#define NEAR(x) ((x) == (i32)(x) ? (i32)(x) : FAR)
+static __attribute__((noinline, cold)) void keep_far(i64 *to, i64 value, vm m)
+{
+    for (int l = 0; l < LANES; ++l)
+        if (m[l]) to[l] = value;
+}
+static __attribute__((noinline, cold, unused)) void copy_far(i64 *to, const i64 *from, vm m)
+{
+    for (int l = 0; l < LANES; ++l)
+        if (m[l]) to[l] = from[l];
+}
+static __attribute__((noinline, cold)) void fill_far(i64 *all, const i64 *from)
+{
+    for (int l = 0; l < LANES; ++l)
+        if (all[l] == FAR) all[l] = from[l];
+}
+static inline vi64 full(vi32 near, const i64 *from, int far)
+{
+    vi64 all = __builtin_convertvector(near, vi64);
+    if (__builtin_expect(far, 0)) fill_far((i64 *)&all, from);
+    return all;
+}
+"""
+
+
+def vector_types(plan: Gang, masked: MaskedFunction, text: str) -> str:
+    """Return the vector types that a text names, selection under a mask, the test for lanes."""
+    support = any_lane(plan.lanes * plan.mask.itemsize)
+    if plan.cells:
+        support += FAR
+    if masked.function.sites:
+        support += NOTE_FAILED
+    selects = [select(d, plan) for d in NATIVE if f"sel_{c_type(d)}(" in text + support]
+    text = "".join(selects) + support + text
+    lines = []
+    for d in NATIVE:
+        size = f"vector_size({plan.lanes * d.itemsize})"
+        if d != BOOL and (d == plan.mask or f"v{c_type(d)}" in text):
+            lines.append(f"typedef {c_type(d)} v{c_type(d)} __attribute__(({size}));\n")
+        if d != BOOL and f"w{c_type(d)} " in text:
+            loose = f"{size}, aligned(1), may_alias"
+            lines.append(f"typedef {c_type(d)} w{c_type(d)} __attribute__(({loose}));\n")
     lines.append(f"typedef v{c_type(plan.mask)} vm;\n")
-    for d in numbers:
-        v, i = vector(d), signed(d)
-        mask = "m" if d.itemsize == plan.mask.itemsize else f"__builtin_convertvector(m, {i})"
-        lines.append(
-            f"static inline {v} sel_{c_type(d)}(vm m, {v} a, {v} b)\n"
-            f"{{ {i} k = ({i}){mask}; return ({v})((k & ({i})a) | (~k & ({i})b)); }}\n"
-        )
-    lines.append("static inline vm sel_b8(vm m, vm a, vm b) { return (m & a) | (~m & b); }\n")
-    return "".join(lines) + any_lane(plan.lanes * plan.mask.itemsize)
+    return "".join([*lines, *selects, support]).replace("LANES", str(plan.lanes))
+
+
+def select(d: np.dtype, plan: Gang) -> str:
+    """Return the selection between vectors of a dtype."""
+    if d == BOOL:
+        return "static inline vm sel_b8(vm m, vm a, vm b) { return (m & a) | (~m & b); }\n"
+    v, i = vector(d), signed(d)
+    mask = "m" if d.itemsize == plan.mask.itemsize else f"__builtin_convertvector(m, {i})"
+    return (
+        f"static inline {v} sel_{c_type(d)}(vm m, {v} a, {v} b)\n"
+        f"{{ {i} k = ({i}){mask}; return ({v})((k & ({i})a) | (~k & ({i})b)); }}\n"
+    )
 
 
 def any_lane(size: int) -> str:
@@ -233,6 +304,9 @@ class Writer:
         if self.plan.is_uniform(node):
             return self.spread(node)
         match node:
+            case ir.Var() if node in self.plan.cells:
+                name, first = self.plan.names[node], way * self.plan.lanes
+                return f"full({name}_{way}, {name}_far + {first}, far)"
             case ir.Var():
                 return f"{self.plan.names[node]}_{way}"
             case ir.Cast(arg, dtype):
@@ -248,6 +322,12 @@ class Writer:
                 raise AssertionError("constants are uniform")
             case _:
                 assert_never(node)
+
+    def near_choice(self, node: ir.Select, way: int) -> str:
+        """Return one of two constants in lanes of 32 bits."""
+        arms = [f"{c_literal(int(arm.value.real), INT32)} - (vi32){{0}}"
+                for arm in (node.yes, node.no) if isinstance(arm, ir.Const)]  # fmt: skip
+        return f"sel_i32({self.vector(node.cond, way)}, {', '.join(arms)})"
 
     def spread(self, node: ir.Expr) -> str:
         """Return one value in every lane; ``x - {}`` keeps a zero's sign, ``{} + x`` does not."""

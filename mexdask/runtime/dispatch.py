@@ -24,7 +24,7 @@ from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel, Origin
 from mexdask.runtime.memory import KERNELS, Outcome
-from mexdask.runtime.target import Host, target_on, this_host, user_flags
+from mexdask.runtime.target import Host, lowered, target_on, this_host, user_flags
 from mexdask.runtime.toolchain import find_compiler
 from mexdask.settings import KernelSettings, is_enabled, process_settings
 from mexdask.stack import roomy
@@ -103,7 +103,7 @@ class Unit:
         self.source = source
         self.foreign = next((d for d in ir.computed_dtypes(function) if d not in NATIVE), None)
         self._forms: dict[int, Form] = {}
-        self._keys: dict[tuple[tuple[str, ...], str], CacheKey] = {}
+        self._keys: dict[tuple[tuple[str, ...], str, str], CacheKey] = {}
 
     @functools.cached_property
     @roomy
@@ -118,35 +118,40 @@ class Unit:
         """Return the masked form, for the interpreter and for vector lanes."""
         return predicate(self.function)
 
-    def form(self, simd: str, isa: str | None = None) -> Form:
-        """Return the form of C that the function gets, at another level than this machine's too."""
-        width = vector_width(this_host().isa if isa is None else isa, simd)
+    def form(self, settings: KernelSettings, host: Host | None = None) -> Form:
+        """Return the form of C that the function gets, on another host too."""
+        level = lowered((host or this_host()).isa, settings.isa)
+        return self._form(vector_width(level, settings.simd))
+
+    def _form(self, width: int) -> Form:
+        """Return the form for vectors of a width."""
         if width not in self._forms:
             self._forms[width] = roomy(choose)(self.masked, width)
         return self._forms[width]
 
-    def key(self, flags: tuple[str, ...], simd: str) -> CacheKey:
+    def key(self, flags: tuple[str, ...], settings: KernelSettings) -> CacheKey:
         """Return the cache key on this machine, under the user's extra flags and choice of form."""
-        key = self._keys.get((flags, simd))
+        at = (flags, settings.simd, settings.isa)
+        key = self._keys.get(at)
         if key is None:
-            key = self._keys[flags, simd] = self.key_on(this_host(), flags, simd)
+            key = self._keys[at] = self.key_on(this_host(), flags, settings)
         return key
 
-    def key_on(self, host: Host, flags: tuple[str, ...], simd: str) -> CacheKey:
+    def key_on(self, host: Host, flags: tuple[str, ...], settings: KernelSettings) -> CacheKey:
         """Return the cache key in a process on a host, this one or another."""
         names = tuple(
             f"{p.var.dtype.name}{'[]' if p.is_array else ''}" for p in self.function.params
         )
         results = tuple(d.name for d in self.function.results)
-        target = target_on(host, self.function.fp, flags)
-        form = self.form(simd, target.isa)
+        form = self.form(settings, host)
+        target = target_on(host, self.function.fp, flags, settings.isa, lanes=form.width > 0)
         order = f"{ANY_NDIM}/{form.name}{form.width or ''}"
         return CacheKey(self.dsl_hash, (*names, "->", *results), order, target)
 
     @roomy
-    def c_text(self, key: CacheKey, simd: str) -> str:
+    def c_text(self, key: CacheKey, settings: KernelSettings) -> str:
         """Return the C text that goes to the compiler for a key."""
-        if width := self.form(simd, key.target.isa).width:
+        if width := self._form(vector_width(key.target.isa, settings.simd)).width:
             return simd_c(self.masked, key.symbol, key.digest, width)
         return scalar_c(self.function, key.symbol, key.digest)
 
@@ -180,12 +185,12 @@ def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Dec
     if (decision := prevented(unit, settings, flags)) is not None:
         return None, decision
     assert not isinstance(flags, Failure)
-    key = unit.key(flags, settings.simd)
+    key = unit.key(flags, settings)
     if (loaded := KERNELS.loaded(key.digest)) is not None:
         return loaded, FOUND["memory"]
     entry, outcome = KERNELS.get_or_build(
         key.digest,
-        lambda: build(key, lambda: unit.c_text(key, settings.simd), process_settings()),
+        lambda: build(key, lambda: unit.c_text(key, settings), process_settings()),
         (os.environ.get("CC", ""), os.environ.get("PATH", ""), os.environ.get("TMPDIR", "")),
     )
     return record(unit, entry, outcome)
@@ -255,7 +260,7 @@ def predict(unit: Unit, settings: KernelSettings) -> Decision:
     if (decision := prevented(unit, settings, flags)) is not None:
         return decision
     assert not isinstance(flags, Failure)
-    known = KERNELS.known(unit.key(flags, settings.simd).digest)
+    known = KERNELS.known(unit.key(flags, settings).digest)
     if known is not None:
         return FOUND["memory"] if isinstance(known, LoadedKernel) else refused(known)
     compiler = find_compiler(process_settings())

@@ -74,9 +74,9 @@ def build_for(
         return flags
     if (decision := prevented(unit, settings, flags)) is not None:
         return Failure(FailureClass.UNSUPPORTED, decision.reason)
-    key = unit.key_on(host, flags, settings.simd)
+    key = unit.key_on(host, flags, settings)
     own: ProcessSettings = replace(process_settings(), cflags=cflags)
-    kernel = build(key, lambda: unit.c_text(key, settings.simd), own)
+    kernel = build(key, lambda: unit.c_text(key, settings), own)
     if isinstance(kernel, Failure):
         return kernel
     store = open_store(own.tmpdir)
@@ -118,7 +118,7 @@ def wanted_key(unit: Unit, settings: KernelSettings) -> str:
     flags = extra_flags()
     if isinstance(flags, Failure) or prevented(unit, settings, flags) is not None:
         return ""
-    return unit.key(flags, settings.simd).digest
+    return unit.key(flags, settings).digest
 
 
 def accept(unit: Unit, settings: KernelSettings, data: bytes) -> Decision:
@@ -137,7 +137,7 @@ def accept(unit: Unit, settings: KernelSettings, data: bytes) -> Decision:
     if (decision := prevented(unit, settings, flags)) is not None:
         return decision
     assert not isinstance(flags, Failure)
-    key = unit.key(flags, settings.simd)
+    key = unit.key(flags, settings)
     try:
         artifact = unpack(data)
         check_record(artifact.record, key, None)

@@ -1,0 +1,88 @@
+"""The loop over gangs: whole gangs straight from the arrays, all else through buffers.
+
+The last gang, and gangs of strided arrays, are copied to the stack and back: the same code computes
+every element, wherever it stands. An input that does not move is copied once for a line.
+"""
+
+from __future__ import annotations
+
+from mexdask import ir
+from mexdask.backend.cscalar import INDENT, operands
+
+STAGING = """\
+static __attribute__((noinline)) void take{size}(void *to, const char *from, i64 step, i64 count)
+{{
+    for (i64 k = 0; k < count; ++k) {{
+        __builtin_memcpy((char *)to + k * {size}, from + k * step, {size});
+        __asm__ volatile("" ::: "memory");
+    }}
+}}
+static __attribute__((noinline)) void put{size}(char *to, i64 step, const void *from, i64 count)
+{{
+    for (i64 k = 0; k < count; ++k) {{
+        __builtin_memcpy(to + k * step, (const char *)from + k * {size}, {size});
+        __asm__ volatile("" ::: "memory");
+    }}
+}}
+"""
+"""The empty statement keeps the compiler from making hundreds of instructions of so rare a loop."""
+
+
+def sizes(function: ir.Function) -> tuple[list[int], list[int]]:
+    """Return the item sizes of array inputs and of results."""
+    inputs = [p.var.dtype.itemsize for p in function.params if p.is_array]
+    return inputs, [d.itemsize for d in function.results]
+
+
+def staging(function: ir.Function) -> str:
+    """Return the C functions that copy elements to buffers and back."""
+    inputs, outputs = sizes(function)
+    texts = []
+    for size in sorted({*inputs, *outputs}):
+        take, put = STAGING.format(size=size).split("static __attribute__((noinline)) void put")
+        texts += [take] if size in inputs else []
+        texts += ["static __attribute__((noinline)) void put" + put] if size in outputs else []
+    return "".join(texts)
+
+
+def line(function: ir.Function, size: int) -> str:
+    """Return the C function that runs over one dimension in gangs of ``size`` elements."""
+    arrays, scalars = operands(function)
+    inputs = len(arrays) - len(function.results)
+    params = ["i64 n", "i64 at", "i64 limit", "i64 tolerant", "i64 *error"]
+    params += ["char *const *p", "const i64 *s"]
+    params += [f"{t} q{k}" for k, t in enumerate(scalars)]
+    places = "".join(f", g{k}" for k in range(len(arrays)))
+    rest = "".join(f", q{k}" for k in range(len(scalars)))
+    deep = INDENT * 2
+    lines = [
+        f"static int line({', '.join(params)})",
+        "{",
+        *(f"{INDENT}{t} b{k}[{size}] = {{0}};" for k, t in enumerate(arrays)),
+        *(f"{INDENT}if (s[{k}] == 0) take{bytes_of(arrays[k])}(b{k}, p[{k}], 0, {size});"
+          for k in range(inputs)),
+        f"{INDENT}for (i64 k = 0; k < n; k += {size}) {{",
+        f"{deep}i64 lanes = n - k < {size} ? n - k : {size}, place = 0;",
+        *(f"{deep}const int d{k} = s[{k}] == {bytes_of(t)} && lanes == {size};"
+          for k, t in enumerate(arrays)),
+        *(f"{deep}{t} *g{k} = d{k} ? ({t} *)p[{k}] + k : b{k};" for k, t in enumerate(arrays)),
+        *(f"{deep}if (!d{k} && s[{k}])"
+          f" take{bytes_of(arrays[k])}(b{k}, p[{k}] + k * s[{k}], s[{k}], lanes);"
+          for k in range(inputs)),
+        f"{deep}int failed = gang(lanes, limit, tolerant ? error : 0, &place{places}{rest});",
+        f"{deep}if (failed) {{ *error = at + k + place; return failed; }}",
+        *(f"{deep}if (!d{k})"
+          f" put{bytes_of(arrays[k])}(p[{k}] + k * s[{k}], s[{k}], b{k}, lanes);"
+          for k in range(inputs, len(arrays))),
+        f"{INDENT}}}",
+        f"{INDENT}(void)error;",
+        f"{INDENT}return 0;",
+        "}",
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def bytes_of(c_type: str) -> int:
+    """Return the item size of a short C type."""
+    return int(c_type[1:]) // 8
