@@ -17,6 +17,9 @@ INTERPRETER_ULP = 4
 
 ``Op.ulp`` is the bound of native code."""
 
+VECTOR_MATH_ULP = 1.6
+"""How far our own functions in C may be from the exact value."""
+
 
 class HalfPrecisionError(TypeError):
     """NumPy's result would be float16, which the language does not have."""
@@ -144,26 +147,19 @@ def row(
     return Op(name, numpy, follow, texts, doc, ulp, ordered, operands)
 
 
-def libm(name: str, numpy: np.ufunc, doc: str, ulp: int = 4) -> Op:
-    """Return the row of a function that C's libm has under the language's own name."""
-    arguments = ", ".join(f"{{{i}}}" for i in range(numpy.nin))
-    return row(name, numpy, f"{name}{{s}}({arguments})", doc, ulp=ulp)
-
-
 def vector_math(
     name: str,
     numpy: Callable[..., Any],
     doc: str,
     *,
-    c: str = "",
     typing: np.ufunc | None = None,
     ordered: bool = False,
 ) -> Op:
-    """Return the row of a function of ours in ``backend/vmath``, under ``c`` or its own name."""
-    nin = (typing or numpy).nin  # type: ignore[attr-defined]
-    arguments = ", ".join(f"{{{i}}}" for i in range(nin))
-    text = f"vm_{c or name}_{{n}}({arguments})"
-    return row(name, numpy, text, doc, typing=typing, ulp=1.6, ordered=ordered)
+    """Return the row of a function that ``backend/vmath`` has under the language's own name."""
+    follow = typing if typing is not None else numpy
+    operands = ", ".join(f"{{{i}}}" for i in range(getattr(follow, "nin", 1)))
+    text = f"vm_{name}_{{n}}({operands})"
+    return row(name, numpy, text, doc, typing=typing, ulp=VECTOR_MATH_ULP, ordered=ordered)
 
 
 def compare(name: str, numpy: np.ufunc, helper: str, doc: str, ordered: bool = True) -> Op:
@@ -201,10 +197,10 @@ OPERATORS = (
     row(
         "**",
         meaning.power,
-        {"f": "pow{s}({0}, {1})", "iu": "me_ipow_{n}({0}, {1})"},
+        {"f": "vm_pow_{n}({0}, {1})", "iu": "me_ipow_{n}({0}, {1})"},
         "Power; an integer to a negative integer power is an error.",
         typing=np.power,
-        ulp=4,
+        ulp=VECTOR_MATH_ULP,
     ),
     row("<<", np.left_shift, {"iu": "me_shl_{n}({0}, {1})"}, "Shift left; 0 past the width."),
     row(">>", np.right_shift, {"iu": "me_shr_{n}({0}, {1})"}, "Shift right, keeping the sign."),
@@ -238,46 +234,35 @@ FUNCTIONS = (
         "Absolute value.",
     ),
     row("sqrt", np.sqrt, "__builtin_sqrt{s}({0})", "Square root."),
-    libm("cbrt", np.cbrt, "Cube root."),
+    vector_math("cbrt", np.cbrt, "Cube root."),
     row(
         "square", np.square, {"iuf": "me_square_{n}({0})", "b": SAME}, "The operand times itself."
     ),
     vector_math("exp", np.exp, "e to the power x."),
-    libm("exp2", np.exp2, "2 to the power x."),
-    row(
-        "exp10",
-        meaning.exp10,
-        {"f4": "((f32)pow(10.0, {0}))", "f": "pow(10.0, {0})"},
-        "10 to the power x.",
-        typing=np.exp2,
-        ulp=4,
-    ),
-    libm("expm1", np.expm1, "exp(x) - 1 without cancellation near 0."),
+    vector_math("exp2", np.exp2, "2 to the power x."),
+    vector_math("exp10", meaning.exp10, "10 to the power x.", typing=np.exp2),
+    vector_math("expm1", np.expm1, "exp(x) - 1 without cancellation near 0."),
     vector_math("log", np.log, "Natural logarithm."),
-    libm("log2", np.log2, "Logarithm to base 2."),
-    libm("log10", np.log10, "Logarithm to base 10."),
-    libm("log1p", np.log1p, "log(1 + x) without cancellation near 0."),
-    row(
-        "logaddexp",
-        np.logaddexp,
-        "me_logaddexp_{n}({0}, {1})",
-        "log(exp(a) + exp(b)); close to 0 as precise as its terms.",
-        ulp=4,
+    vector_math("log2", np.log2, "Logarithm to base 2."),
+    vector_math("log10", np.log10, "Logarithm to base 10."),
+    vector_math("log1p", np.log1p, "log(1 + x) without cancellation near 0."),
+    vector_math(
+        "logaddexp", np.logaddexp, "log(exp(a) + exp(b)); close to 0 as precise as its terms."
     ),
     vector_math("sin", np.sin, "Sine of x, in radians."),
     vector_math("cos", np.cos, "Cosine of x, in radians."),
-    libm("tan", np.tan, "Tangent of x, in radians."),
-    libm("asin", np.arcsin, "Inverse sine, in radians."),
-    libm("acos", np.arccos, "Inverse cosine, in radians."),
-    libm("atan", np.arctan, "Inverse tangent, in radians."),
-    libm("atan2", np.arctan2, "Angle of the point (x=b, y=a), in radians."),
-    libm("sinh", np.sinh, "Hyperbolic sine."),
-    libm("cosh", np.cosh, "Hyperbolic cosine."),
-    libm("tanh", np.tanh, "Hyperbolic tangent."),
-    libm("asinh", np.arcsinh, "Inverse hyperbolic sine."),
-    libm("acosh", np.arccosh, "Inverse hyperbolic cosine."),
-    libm("atanh", np.arctanh, "Inverse hyperbolic tangent."),
-    libm("hypot", np.hypot, "sqrt(a**2 + b**2) without overflow."),
+    vector_math("tan", np.tan, "Tangent of x, in radians."),
+    vector_math("asin", np.arcsin, "Inverse sine, in radians."),
+    vector_math("acos", np.arccos, "Inverse cosine, in radians."),
+    vector_math("atan", np.arctan, "Inverse tangent, in radians."),
+    vector_math("atan2", np.arctan2, "Angle of the point (x=b, y=a), in radians."),
+    vector_math("sinh", np.sinh, "Hyperbolic sine."),
+    vector_math("cosh", np.cosh, "Hyperbolic cosine."),
+    vector_math("tanh", np.tanh, "Hyperbolic tangent."),
+    vector_math("asinh", np.arcsinh, "Inverse hyperbolic sine."),
+    vector_math("acosh", np.arccosh, "Inverse hyperbolic cosine."),
+    vector_math("atanh", np.arctanh, "Inverse hyperbolic tangent."),
+    vector_math("hypot", np.hypot, "sqrt(a**2 + b**2) without overflow."),
     row("floor", np.floor, {"f": "__builtin_floor{s}({0})", "biu": SAME}, "Round down."),
     row("ceil", np.ceil, {"f": "__builtin_ceil{s}({0})", "biu": SAME}, "Round up."),
     row("trunc", np.trunc, {"f": "__builtin_trunc{s}({0})", "biu": SAME}, "Round toward 0."),
@@ -378,19 +363,18 @@ FUNCTIONS = (
     ),
     row("nextafter", np.nextafter, "nextafter{s}({0}, {1})", "The next float after a toward b."),
     row("ldexp", meaning.ldexp, "me_ldexp_{n}({0}, {1})", "a * 2**b.", typing=np.ldexp),
-    row("erf", meaning.erf, {"f4": "((f32)erf({0}))", "f": "erf({0})"}, "Error function.",
-        typing=np.exp, ulp=4, ordered=True),
-    row("erfc", meaning.erfc, {"f4": "((f32)erfc({0}))", "f": "erfc({0})"},
-        "Complementary error function.", typing=np.exp, ulp=4, ordered=True),
+    vector_math("erf", meaning.erf, "Error function.", typing=np.exp, ordered=True),
+    vector_math("erfc", meaning.erfc, "Complementary error function.", typing=np.exp,
+                ordered=True),
     row("lgamma", meaning.lgamma, {"f4": "((f32)me_lgamma({0}))", "f": "me_lgamma({0})"},
         "Logarithm of the absolute value of the gamma function.", typing=np.exp, ulp=4,
         ordered=True),
     row("tgamma", meaning.tgamma, {"f4": "((f32)tgamma({0}))", "f": "tgamma({0})"},
         "Gamma function.", typing=np.exp, ulp=4, ordered=True),
-    row("sinpi", meaning.sinpi, "(({n})me_sinpi({0}))", "sin(pi * x), exact at whole numbers.",
-        typing=np.exp, ulp=4, ordered=True),
-    row("cospi", meaning.cospi, "(({n})me_cospi({0}))", "cos(pi * x), exact at half numbers.",
-        typing=np.exp, ulp=4, ordered=True),
+    vector_math("sinpi", meaning.sinpi, "sin(pi * x), exact at whole numbers.", typing=np.exp,
+                ordered=True),
+    vector_math("cospi", meaning.cospi, "cos(pi * x), exact at half numbers.", typing=np.exp,
+                ordered=True),
     row("fdim", meaning.fdim, "me_fdim_{n}({0}, {1})", "a - b where that is positive, else 0.",
         typing=np.hypot),
     row("heaviside", meaning.heaviside, "me_heaviside_{n}({0}, {1})",

@@ -77,7 +77,8 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     head = ", ".join(["i64 lanes", "i64 limit", "i64 *tolerated", "i64 *place", *params])
     lines = ["static __attribute__((noinline)) int", f"gang({head})", "{"]
     lines.append(f"{INDENT}(void)limit, (void)tolerated, (void)place;")
-    lines += [f"{INDENT}(void){names[v]};" for v in scalars if v in plan.uniform]
+    unused = [p.var for p in function.params if p.var in scalars and p.var in plan.uniform]
+    lines += [f"{INDENT}(void){names[v]};" for v in unused]
     for variable, name in names.items():
         if variable in plan.uniform and variable not in scalars:
             lines.append(f"{INDENT}{c_type(variable.dtype)} {name} = 0; (void){name};")

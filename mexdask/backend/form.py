@@ -52,7 +52,7 @@ def choose(masked: MaskedFunction, width: int) -> Form:
         return Form(0, "simd is off")
     plan = gang_of(masked, width)
     if not any(isinstance(node, ir.Loop) for node in ir.walk_masked(masked.body)):
-        if has_vector_math(masked):
+        if has_vector_math(masked, plan):
             return Form(width, f"{plan.size} lanes in vectors of {width} bytes for its functions")
         return Form(0, "without loops the compiler vectorises the plain form itself")
     if max(d.itemsize for d in masked.function.dtypes) < 4:

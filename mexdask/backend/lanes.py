@@ -112,10 +112,11 @@ def is_near(value: ir.Expr) -> bool:
     return isinstance(value, ir.Const) and -(2**31) < int(value.value.real) < 2**31
 
 
-def has_vector_math(masked: MaskedFunction) -> bool:
-    """Tell whether a function calls vector math."""
+def has_vector_math(masked: MaskedFunction, plan: Gang) -> bool:
+    """Tell whether a function calls vector math on lanes."""
     return any(
         isinstance(part, ir.Apply)
+        and not plan.is_uniform(part)
         and vmath.has_vectors(part.op.template(tuple(a.dtype for a in part.args)))
         for node in ir.walk_masked(masked.body)
         for expression in ir.masked_expressions(node)

@@ -11,8 +11,8 @@ GENERATOR_SOURCES = (
     "backend/cprelude.py", "backend/cscalar.py", "backend/csimd.py", "backend/form.py",
     "backend/lanes.py", "backend/liveness.py", "backend/predicate.py", "runtime/dispatch.py",
     "backend/vmath/instance.py", "backend/vmath/primitives.py", "backend/vmath/coefficients.py",
-    "backend/vmath/exponential.py", "backend/vmath/logarithm.py",
-    "backend/vmath/trigonometric.py",
+    "backend/vmath/exponential.py", "backend/vmath/inverse.py", "backend/vmath/logarithm.py",
+    "backend/vmath/power.py", "backend/vmath/special.py", "backend/vmath/trigonometric.py",
 )  # fmt: skip
 
 

@@ -8,17 +8,27 @@ from dataclasses import dataclass
 
 from mexdask.backend.vmath import (
     exponential,
+    inverse,
     logarithm,
+    power,
     primitives,
+    special,
     trigonometric,
 )
 from mexdask.backend.vmath.coefficients import COEFFICIENTS
 
 SOURCES: Mapping[tuple[str, str], str] = {
     **exponential.SOURCES,
+    **inverse.SOURCES,
     **logarithm.SOURCES,
+    **power.SOURCES,
+    **special.SOURCES,
     **trigonometric.SOURCES,
 }
+INLINED = frozenset("exp log sin cos sinshort cosshort".split())
+"""Functions that callers take in, on vectors: short ones, and sine and cosine share their work."""
+SHARED = frozenset("logsum halfexp farlane farreduce".split())
+"""Functions that only others call."""
 NAMES = frozenset(name for name, _ in SOURCES) | {*primitives.VECTOR, *primitives.COMMON, "any"}
 
 CALL = re.compile(r"\bvm_([a-z0-9]+)_(f32|f64)(?:x(\d+))?\(")
@@ -67,7 +77,8 @@ class Lanes:
             "LANES": str(self.count), "MANTISSA": "52" if wide else "23",
             "BIAS": "1023" if wide else "127", "NAN": f'__builtin_nan{"" if wide else "f"}("")',
             "POSITIVE": "0x7fffffffffffffffLL" if wide else "0x7fffffff",
-            "ROOT": f"__builtin_sqrt{'' if wide else 'f'}",
+            "TRUE": "1" if self.count == 1 else "-1",
+            "ROOT": "__builtin_sqrt" if wide else "__builtin_sqrtf",
         }  # fmt: skip
 
 
@@ -140,16 +151,23 @@ def definition(name: str, lanes: Lanes, width: int) -> str:
         return (
             in_halves(name, lanes)
             if lanes.count > 1 and width < lanes.size
-            else instantiate(SOURCES[name, lanes.c], lanes)
+            else instantiate(outlined(name, SOURCES[name, lanes.c], lanes), lanes)
         )
     if lanes.count > 1 and width < 2 * lanes.size:
         return in_halves(name, lanes)
     return by_float64(name, lanes)
 
 
+def outlined(name: str, source: str, lanes: Lanes) -> str:
+    """Return a source as one that is compiled once, not into each caller, unless that pays."""
+    if name in SHARED or (name in INLINED and lanes.count > 1):
+        return source
+    return source.replace("static inline", "static __attribute__((noinline, const))", 1)
+
+
 def parameters(name: str, c_type: str) -> int:
     """Return how many numbers a function takes."""
-    source = SOURCES.get((name, c_type)) or SOURCES[name + "32", "f64"]
+    source = SOURCES.get((name, c_type)) or SOURCES[name + "short", "f64"]
     return source.partition(")")[0].count("F ") - 1
 
 
@@ -188,7 +206,7 @@ def by_float64(name: str, lanes: Lanes) -> str:
     wide, count = Lanes("f64", lanes.count), parameters(name, lanes.c)
     convert = "({1}){0}" if lanes.count == 1 else "__builtin_convertvector({0}, {1})"
     arguments = ", ".join(convert.format(f"a{n}", wide.tag) for n in range(count))
-    value = convert.format(f"vm_{name}32_{wide.tag}({arguments})", lanes.tag)
+    value = convert.format(f"vm_{name}short_{wide.tag}({arguments})", lanes.tag)
     declared = ", ".join(f"{lanes.tag} a{n}" for n in range(count))
     return f"static inline {lanes.tag} vm_{name}_{lanes.tag}({declared}) {{ return {value}; }}"
 

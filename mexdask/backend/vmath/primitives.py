@@ -61,6 +61,13 @@ static inline F sumlow(F s, F a, F b)
     F t = vm_fence(s - a);
     return vm_fence(vm_fence(a - vm_fence(s - t)) + vm_fence(b - t));
 }""",
+    # The quotient of two sums n + nl and d + dl, nearly correctly rounded; one division.
+    "quotient": """\
+static inline F quotient(F n, F nl, F d, F dl)
+{
+    F inverse = 1.0 / d, q = n * inverse, p = q * d;
+    return q + ((vm_fence(vm_fence(n - p) - prodlow(p, q, d)) + (nl - q * dl)) * inverse);
+}""",
     # The upper 26 bits: products of two of them are exact.
     "upper": "static inline F upper(F x) { return real(bits(x) & -0x8000000LL); }",
     # Dekker (1971): the rounding error of p = a * b, by products of halves.

@@ -80,9 +80,9 @@ REDUCE = """\
 
 KERNELS = """\
     F z = r * r;
-    F s = r + ((r * z) * POLY(z, sin) + low);
+    F s1 = (r * z) * POLY(z, sin) + low;
     F h = 0.5 * z, v = 1.0 - h;
-    F c = v + (((1.0 - v) - h) + ((z * z) * POLY(z, cos) - r * low));
+    F c1 = ((1.0 - v) - h) + ((z * z) * POLY(z, cos) - r * low);
 """
 
 REDUCE_SHORT = """\
@@ -98,8 +98,7 @@ REDUCE_SHORT = """\
 
 KERNELS_SHORT = """\
     F z = r * r;
-    F s = r + (r * z) * POLY(z, sin_short);
-    F c = 1.0 + z * POLY(z, cos_short);
+    F v = all(1.0), s1 = (r * z) * POLY(z, sin_short), c1 = z * POLY(z, cos_short);
 """
 
 
@@ -110,15 +109,64 @@ def circular(name: str, choose: str, reduce: str, kernels: str) -> str:
 
 SINE = """\
     I sign = (bits(x) & ~POSITIVE) ^ ((q & 2) << 62);
-    return real(bits(sel((M)((q & 1) != 0), c, s)) ^ sign);
+    return real(bits(sel((M)((q & 1) != 0), v + c1, r + s1)) ^ sign);
 """
-COSINE = "    return real(bits(sel((M)((q & 1) != 0), s, c)) ^ (((q + 1) & 2) << 62));\n"
+COSINE = "    return real(bits(sel((M)((q & 1) != 0), r + s1, v + c1)) ^ (((q + 1) & 2) << 62));\n"
+
+# tan is one of sin / cos and -cos / sin of the reduced angle.
+TANGENT = """\
+    F sh = vm_fence(r + s1), sl = fastlow(sh, r, s1);
+    F ch = vm_fence(v + c1), cl = fastlow(ch, v, c1);
+    M turned = (M)((q & 1) != 0);
+    F y = quotient(sel(turned, -ch, sh), sel(turned, -cl, sl),
+                   sel(turned, sh, ch), sel(turned, sl, cl));
+    return real(bits(y) ^ (bits(x) & ~POSITIVE));
+"""
+TANGENT_SHORT = """\
+    F s = r + s1, c = v + c1;
+    M turned = (M)((q & 1) != 0);
+    F y = sel(turned, -c, s) / sel(turned, s, c);
+    return real(bits(y) ^ (bits(x) & ~POSITIVE));
+"""
+
+# In half turns: x = n / 2 + r exactly. Large numbers lose their whole turns first.
+HALVES = """\
+    F a = fabs(x);
+    M large = nle(a, all(0x1p49));
+    if (any(large)) {
+        F b = a * 0.5, w = vm_fence(vm_fence(b + 0x1p52) - 0x1p52);
+        w = sel((M)(b >= 0x1p52), b, w);
+        a = sel(large, a - 2.0 * w, a);
+    }
+    F t = vm_fence(2.0 * a + 0x1.8p52), n = vm_fence(t - 0x1.8p52), d = a - 0.5 * n;
+    I q = bits(t);
+    F r = d * 0x1.921fb54442d18p+1;
+"""
+HALVES_LOW = """\
+    F low = prodlow(r, d, all(0x1.921fb54442d18p+1)) + d * 0x1.1a62633145c07p-53;
+    low = sel((M)(fabs(d) < 0x1p-900), all(0.0), low);
+"""
+SINE_OF_HALVES = """\
+    F y = sel((M)((q & 1) != 0), v + c1, r + s1);
+    I sign = (bits(x) & ~POSITIVE) ^ ((q & 2) << 62);
+    return sel((M)(y == 0.0), copysign(y, x), real(bits(y) ^ sign));
+"""
+COSINE_OF_HALVES = """\
+    F y = sel((M)((q & 1) != 0), r + s1, v + c1);
+    return vm_fence(real(bits(y) ^ (((q + 1) & 2) << 62)) + 0.0);
+"""
 
 SOURCES = {
     ("farlane", "f64"): FAR,
     ("farreduce", "f64"): FARREDUCE,
     ("sin", "f64"): circular("sin", SINE, REDUCE, KERNELS),
     ("cos", "f64"): circular("cos", COSINE, REDUCE, KERNELS),
-    ("sin32", "f64"): circular("sin32", SINE, REDUCE_SHORT, KERNELS_SHORT),
-    ("cos32", "f64"): circular("cos32", COSINE, REDUCE_SHORT, KERNELS_SHORT),
+    ("sinshort", "f64"): circular("sinshort", SINE, REDUCE_SHORT, KERNELS_SHORT),
+    ("cosshort", "f64"): circular("cosshort", COSINE, REDUCE_SHORT, KERNELS_SHORT),
+    ("tan", "f64"): circular("tan", TANGENT, REDUCE, KERNELS),
+    ("tanshort", "f64"): circular("tanshort", TANGENT_SHORT, REDUCE_SHORT, KERNELS_SHORT),
+    ("sinpi", "f64"): circular("sinpi", SINE_OF_HALVES, HALVES + HALVES_LOW, KERNELS),
+    ("cospi", "f64"): circular("cospi", COSINE_OF_HALVES, HALVES + HALVES_LOW, KERNELS),
+    ("sinpishort", "f64"): circular("sinpishort", SINE_OF_HALVES, HALVES, KERNELS_SHORT),
+    ("cospishort", "f64"): circular("cospishort", COSINE_OF_HALVES, HALVES, KERNELS_SHORT),
 }
