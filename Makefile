@@ -57,7 +57,7 @@ $(READY): pyproject.toml
 	    echo "no Python 3.11 or later with venv was found; name one: make PYTHON=..." >&2; \
 	    exit 1; \
 	}
-	$(BIN)/python -m pip install --quiet --editable '.[complete,test,lint,demo]'
+	$(BIN)/python -m pip install --quiet --editable '.[complete,examples,test,lint]'
 	@touch $@
 
 $(BENCH_READY): $(READY)

@@ -67,12 +67,14 @@ PUBLIC = {
 __all__ = [*sorted(PUBLIC)]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        raise AttributeError(f"module 'mexdask' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"mexdask.{PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker knows the names, and so also which there are not
+
+    def __getattr__(name: str) -> Any:
+        if name not in PUBLIC:
+            raise AttributeError(f"module 'mexdask' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"mexdask.{PUBLIC[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
