@@ -163,7 +163,7 @@ class MexPlugin(WorkerPlugin):
     >>> cluster = distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0")
     >>> client = distributed.Client(cluster)
     >>> _ = client.register_plugin(plugin)
-    >>> [worker["kernels"]["kernel"]["engine"] for worker in mexdask.stats(client).values()]
+    >>> [found["kernels"]["expression"]["engine"] for found in mexdask.stats(client).values()]
     ['native']
     >>> client.close(); cluster.close()
     """
