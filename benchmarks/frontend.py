@@ -98,9 +98,9 @@ def stages(number: int, simd: str) -> dict[str, float]:
     parsed = timed("parse, validate", lambda: parsed_kernel(source_of_text(text)))
     signature = SIGNATURE + ("weak float",) * (len(parsed.parameters) - len(SIGNATURE))
     settings = KernelSettings(simd=simd)
-    special = timed("lower", lambda: Specialisation(parsed, signature, ""))
-    key = timed("masks, form, key", lambda: special.unit.key((), settings))
-    timed("C text", lambda: special.unit.c_text(key, settings))
+    special = timed("lower", lambda: Specialisation(parsed, signature, "", None))
+    key = timed("masks, form, key", lambda: special.result.unit.key((), settings))
+    timed("C text", lambda: special.result.unit.c_text(key, settings))
     times[WHOLE] = sum(times.values())
     return times
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mexdask.api import Kernel as Kernel
     from mexdask.api import apply as apply
     from mexdask.api import explain as explain
+    from mexdask.api import fromkernel as fromkernel
     from mexdask.api import kernel as kernel
     from mexdask.cluster import MexPlugin as MexPlugin
     from mexdask.cluster import WarmReport as WarmReport
@@ -43,6 +44,7 @@ PUBLIC = {
     "Kernel": "api",
     "apply": "api",
     "explain": "api",
+    "fromkernel": "api",
     "kernel": "api",
     "MexPlugin": "cluster",
     "WarmReport": "cluster",

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mexdask import chunk, notebook
-from mexdask.arguments import Argument, any_labelled, bind, bound, native_dtype
+from mexdask import eager, notebook
+from mexdask.arguments import (
+    Argument,
+    any_labelled,
+    bind,
+    bound,
+    broadcast_shape,
+    native_dtype,
+    pattern,
+    refuse_empty_extremes,
+    unknown_sizes,
+    with_shape_classes,
+)
 from mexdask.blockkernel import BlockKernel, interned
-from mexdask.chunk import WHOLE
+from mexdask.dtypes import held
 from mexdask.errors import ArgumentError, SourceText, described
 from mexdask.explanation import Explanation, explain_native
 from mexdask.frontend.freenames import gather
@@ -104,12 +116,12 @@ class Kernel:
         return run(self, arrays, given, jit, dtype, align, on_error)
 
     def specialised(
-        self, given: tuple[str, ...], signature: tuple[str, ...], result: str
+        self, given: tuple[str, ...], signature: tuple[str, ...], result: str, ndim: int | None
     ) -> Specialisation:
         """Return the kernel lowered for argument types; at hand without hashing its text again."""
-        key = (given, signature, result)
+        key = (given, signature, result, ndim)
         if (found := self._specialised.get(key)) is None:
-            found = specialise(self._source, frozenset(given), signature, result)
+            found = specialise(self._source, frozenset(given), signature, result, ndim)
             self._specialised[key] = found
         return found
 
@@ -221,13 +233,14 @@ def apply(
         The kernel: source text, an expression, a Python function or a `Kernel`.
     *arrays : array_like
         Dask arrays, NumPy arrays and scalars, by position; they broadcast as NumPy's do. Python
-        scalars are weak, NumPy scalars strong. With xarray's DataArrays and Variables, broadcasting
-        goes by dimension, and the result is labelled as xarray's arithmetic would label it.
+        scalars are weak, NumPy scalars strong; a Delayed counts as a Python float. With xarray's
+        DataArrays and Variables, broadcasting goes by dimension, and the result is labelled as
+        xarray's arithmetic would label it.
     jit : {"auto", "off", "require"}, optional
         Native code if it can be had, never, or an error where it cannot; by default what
         ``mexdask.jit`` says in Dask's configuration.
     dtype : dtype_like, optional
-        What the result is cast to.
+        What every result is cast to.
     align : {"rechunk", "error"}, optional
         What happens to Dask arrays whose chunks do not fit together.
     on_error : {"raise", "nan"}, optional
@@ -240,10 +253,11 @@ def apply(
 
     Returns
     -------
-    dask.array.Array or numpy.ndarray or numpy.generic
-        Lazy if an argument is a Dask array, else computed at once; a NumPy scalar where every
-        argument is 0-d. A DataArray around these if an argument is one, else a Variable if an
-        argument is one.
+    dask.array.Array or numpy.ndarray or numpy.generic, or a tuple of such
+        Lazy if an argument is a Dask array or Delayed, else computed at once; a NumPy scalar where
+        every argument is 0-d. Without dimensions if the kernel's reductions leave none; a tuple
+        if the kernel returns several values. A DataArray around these if an argument is one, else
+        a Variable if an argument is one.
 
     Raises
     ------
@@ -262,6 +276,8 @@ def apply(
     >>> x = da.arange(6, chunks=3)
     >>> mexdask.apply("x * x if x % 2 else -x", x).compute()
     array([ 0,  1, -2,  9, -4, 25])
+    >>> mexdask.apply("(x - mean(x)) / max(x)", x).compute()
+    array([-0.5, -0.3, -0.1,  0.1,  0.3,  0.5])
     """
     given = with_params(named, params)
     return run(called_kernel(src, given), arrays, given, jit, dtype, align, on_error)
@@ -327,6 +343,79 @@ def parsed_for(k: Kernel, named: Mapping[str, Any]) -> tuple[Parsed, tuple[str, 
     return k._parsed, ()
 
 
+def fromkernel(
+    src: Source,
+    /,
+    shape: int | Sequence[int],
+    chunks: Any = "auto",
+    *,
+    jit: str | None = None,
+    dtype: Any = None,
+    on_error: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    **named: Any,
+) -> Any:
+    """Make a Dask array of a kernel that needs no array, only the place of each element.
+
+    Parameters
+    ----------
+    src : str or function or Kernel
+        The kernel; ``_i0``, ``_n0``, ``_flat_idx`` and so on say where an element stands.
+    shape : int or sequence of int
+        Of the array.
+    chunks : optional
+        As for `dask.array.fromfunction`.
+    jit, dtype, on_error
+        As for `apply`.
+    params : mapping, optional
+        Further arguments by name, for parameters that are called like an option.
+    **named : scalar
+        The kernel's arguments.
+
+    Returns
+    -------
+    dask.array.Array or tuple of dask.array.Array
+        Lazy; a tuple if the kernel returns several values.
+
+    Raises
+    ------
+    KernelSyntaxError, KernelTypeError
+        If the kernel is outside the language, or does not fit the arguments' dtypes.
+    ArgumentError
+        If an argument is an array, or the shape or the chunks are none.
+
+    Examples
+    --------
+    >>> import mexdask
+    >>> mexdask.fromkernel("10 * _i0 + _i1", (2, 3)).compute()
+    array([[ 0,  1,  2],
+           [10, 11, 12]])
+    """
+    from mexdask import array
+
+    given = with_params(named, params)
+    lengths = checked_lengths(shape)
+    call = Call.of(
+        called_kernel(src, given), (), given, jit, dtype, "rechunk", on_error, shape=lengths
+    )
+    if arrays := [a.name for a in call.arguments if a.is_array]:
+        raise ArgumentError(f"argument {arrays[0]!r} is an array; call apply with arrays")
+    sizes = array.checked_chunks(chunks, lengths, call.specialisation.dtypes[0])
+    layers = array.apply_blockwise(call.block_kernel(), call.arguments, "rechunk", sizes)
+    return layers.results[0] if len(layers.results) == 1 else layers.results
+
+
+def checked_lengths(shape: Any) -> tuple[int, ...]:
+    """Return a shape as a tuple of lengths."""
+    try:
+        lengths = tuple(map(operator.index, shape if np.iterable(shape) else (shape,)))
+    except TypeError:
+        lengths = (-1,)
+    if any(n < 0 for n in lengths):
+        raise ArgumentError(f"shape={shape!r} is not a shape, such as (1000, 1000)")
+    return lengths
+
+
 def with_params(named: Mapping[str, Any], params: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return all arguments by name; ``params`` must not repeat a keyword."""
     if params is None:
@@ -349,6 +438,7 @@ class Call(NamedTuple):
     shape: tuple[int, ...]
     result: str
     align: str
+    ndim: int | None
     settings: KernelSettings
 
     @classmethod
@@ -361,22 +451,33 @@ class Call(NamedTuple):
         dtype: Any,
         align: str,
         on_error: str | None,
+        shape: tuple[int, ...] | None = None,
     ) -> Call:
-        """Check everything that can be wrong with a call."""
+        """Check everything that can be wrong with a call; its ``shape``, if no array has it."""
         if align not in ALIGN_MODES:
             raise ArgumentError(f"align={align!r} is not one of {', '.join(ALIGN_MODES)}")
         parsed, given = parsed_for(k, named)
         arguments = bind(parsed, arrays, named)
         result = "" if dtype is None else result_name(dtype)
+        arrays = [a for a in arguments if a.is_array]
+        if shape is None:
+            shape = broadcast_shape(arrays)
+        ndim = None
+        if parsed.uses_indices and (arrays or shape):
+            ndim = len(shape)
+            if any(n != n for n in shape):
+                raise ArgumentError(unknown_sizes(parsed, arrays))
+        if parsed.reduces:
+            arguments = with_shape_classes(arguments)
         signature = tuple([a.type_text for a in arguments])
-        special = k.specialised(given, signature, result)
-        shape = broadcast_shape([a for a in arguments if a.is_array])
-        settings = kernel_settings(jit, on_error, can_fail=bool(special.function.sites))
-        return cls(parsed, given, arguments, special, shape, result, align, settings)
+        special = k.specialised(given, signature, result, ndim)
+        refuse_empty_extremes(special, arguments, shape)
+        settings = kernel_settings(jit, on_error, can_fail=special.can_fail)
+        return cls(parsed, given, arguments, special, shape, result, align, ndim, settings)
 
     @property
     def is_lazy(self) -> bool:
-        """Tell whether an argument is a Dask array."""
+        """Tell whether an argument is a Dask array or a Delayed."""
         return any([a.is_dask for a in self.arguments])  # noqa: C419 (quicker for so few)
 
     def block_kernel(self) -> BlockKernel:
@@ -384,34 +485,34 @@ class Call(NamedTuple):
         source = self.parsed.source
         patterns = tuple(pattern(a) for a in self.arguments)
         signature = tuple(a.type_text for a in self.arguments)
-        s = self.settings
-        return interned(*astuple(source), self.given, signature, patterns, self.result, *astuple(s))
+        own = (self.given, signature, patterns, self.result, self.ndim, 0)
+        return interned(*astuple(source), *own, *astuple(self.settings))
 
-    def values(self) -> list[Any]:
+    def values(self) -> dict[str, Any]:
         """Return the arguments as arrays of their parameters' dtypes, scalars as 0-d arrays."""
-        if self.specialisation.takes_arrays_only:
-            return [a.value for a in self.arguments]
-        params = self.specialisation.function.params
-        return [
-            a.value if a.is_array else np.asarray(a.value, p.var.dtype)
-            for a, p in zip(self.arguments, params, strict=True)
-        ]
+        return {
+            a.name: a.value if a.is_array else np.asarray(a.value, held(a.type))
+            for a in self.arguments
+        }
 
     def run(self) -> Any:
-        """Compute at once, or return the lazy result."""
+        """Compute at once, or return the lazy results."""
         if self.is_lazy:
             from mexdask import array
 
-            alignment = array.align(self.arguments, self.align)
-            return array.apply_blockwise(self.block_kernel(), self.arguments, alignment)
-        out = chunk.run(self.specialisation, self.values(), self.shape, WHOLE, self.settings)
-        return out if self.shape else out[()]
+            results = array.apply_blockwise(self.block_kernel(), self.arguments, self.align).results
+        else:
+            results = eager.run(self.specialisation, self.values(), self.shape, self.settings)
+        return results[0] if len(results) == 1 else results
 
     def stand_in(self) -> Any:
         """Return something of the result's shape and dtype without computing it."""
         if self.is_lazy:
             return self.run()
-        return np.broadcast_to(np.zeros((), self.specialisation.dtype), self.shape)
+        special = self.specialisation
+        shape = () if special.is_scalar else self.shape
+        found = tuple(np.broadcast_to(np.zeros((), dtype), shape) for dtype in special.dtypes)
+        return found[0] if len(found) == 1 else found
 
     def explain(self) -> Explanation:
         """Return how the call would run."""
@@ -419,7 +520,8 @@ class Call(NamedTuple):
         if self.is_lazy:
             from mexdask import array
 
-            rechunked = array.align(self.arguments, self.align).rechunked
+            layers = array.apply_blockwise(self.block_kernel(), self.arguments, self.align)
+            rechunked = layers.rechunked
         return explain_native(
             self.specialisation, self.settings, predicted=self.is_lazy, rechunked=rechunked
         )
@@ -434,33 +536,3 @@ def result_name(dtype: Any) -> str:
     if (native := native_dtype(found)) is None:
         raise ArgumentError(f"a result cannot have dtype {found}; take another, such as 'float32'")
     return native.name
-
-
-def pattern(argument: Argument) -> str:
-    """Return one letter per dimension: "1" where an array has length 1, else "n"."""
-    if not argument.is_array:
-        return ""
-    return "".join("1" if n == 1 else "n" for n in argument.value.shape)
-
-
-def broadcast_shape(arrays: Sequence[Argument]) -> tuple[Any, ...]:
-    """Return the shape of the result; sizes that Dask does not know yet are nan.
-
-    Raises
-    ------
-    ArgumentError
-        If the arrays do not broadcast.
-    """
-    shapes = [a.value.shape for a in arrays]
-    if not shapes or shapes.count(shapes[0]) == len(shapes):
-        return shapes[0] if shapes else ()
-    ndim = max(map(len, shapes))
-    result = []
-    for axis in range(-ndim, 0):
-        sizes = {s[axis] for s in shapes if len(s) >= -axis and s[axis] != 1}
-        known = {n for n in sizes if n == n}
-        if len(known) > 1:
-            listed = ", ".join(f"{a.name} {a.value.shape}" for a in arrays)
-            raise ArgumentError(f"the arguments do not broadcast against each other: {listed}")
-        result.append(next(iter(sizes), 1) if len(known) == len(sizes) else float("nan"))
-    return tuple(result)

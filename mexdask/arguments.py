@@ -16,10 +16,11 @@ from mexdask.errors import ArgumentError, described, shortened
 from mexdask.frontend.hints import NAME_HINTS, near
 from mexdask.frontend.parse import Parsed
 from mexdask.ops import CONSTANTS
-from mexdask.specialise import type_text
+from mexdask.reductions import REDUCTIONS
+from mexdask.specialise import Specialisation, type_text
 
-OPTIONS = ("jit", "dtype", "align", "on_error", "params")
-"""Keywords of a call that no kernel parameter can have."""
+OPTIONS = ("jit", "dtype", "align", "on_error", "params", "shape", "chunks")
+"""Keywords of ``apply`` or ``fromkernel``, which parameters of that name cannot be given by."""
 
 
 class Argument(NamedTuple):
@@ -36,7 +37,9 @@ class Argument(NamedTuple):
     is_array : bool
         False for scalars and 0-d NumPy arrays, which travel by value.
     is_dask : bool
-        True for Dask arrays.
+        True for Dask arrays and Delayed.
+    shape_class : int
+        The same for arrays of the same shape, in kernels with reductions.
     """
 
     name: str
@@ -44,11 +47,12 @@ class Argument(NamedTuple):
     type: Type
     is_array: bool
     is_dask: bool = False
+    shape_class: int = 0
 
     @property
     def type_text(self) -> str:
         """Return the argument's type as it stands in signatures."""
-        return type_text(self.type, self.is_array)
+        return type_text(self.type, self.is_array, self.shape_class)
 
 
 def bind(parsed: Parsed, arrays: Sequence[Any], named: Mapping[str, Any]) -> list[Argument]:
@@ -135,6 +139,8 @@ def classify(name: str, value: Any) -> Argument:
         return Argument(name, value, kind, False)
     if is_dask_array(value):
         return dask_argument(name, value)
+    if is_delayed(value):
+        return Argument(name, value, float, False, True)
     if isinstance(value, np.ma.MaskedArray):
         raise ArgumentError(
             f"argument {quoted(name)} is a masked array; pass x.filled(np.nan), or its data "
@@ -158,6 +164,12 @@ def is_dask_array(value: Any) -> bool:
     """Tell whether a value is a Dask array, without importing Dask for one that is not."""
     module = sys.modules.get("dask.array")
     return module is not None and isinstance(value, module.Array)
+
+
+def is_delayed(value: Any) -> bool:
+    """Tell whether a value is a Delayed, whose type nobody knows before it is computed."""
+    module = sys.modules.get("dask.delayed")
+    return module is not None and isinstance(value, module.Delayed)
 
 
 def dask_argument(name: str, value: Any) -> Argument:
@@ -201,8 +213,69 @@ def remedy(value: Any) -> str:
         return "pass a number"
     if module in ("pandas", "polars", "cupy", "torch"):
         return {"cupy": "pass x.get()", "torch": "pass x.numpy()"}.get(module, "pass x.to_numpy()")
-    if module == "dask" and kind.__name__.startswith("Delayed"):
-        return "pass a Dask array, such as da.from_delayed(x, shape, dtype)"
     if module.startswith("dask"):
         return "pass a Dask array, such as df['column'].to_dask_array(lengths=True)"
     return "pass a NumPy or Dask array, such as np.asarray(x), or a number"
+
+
+def pattern(argument: Argument) -> str:
+    """Return one letter per dimension: "1" where an array has length 1, else "n"."""
+    if not argument.is_array:
+        return ""
+    return "".join("1" if n == 1 else "n" for n in argument.value.shape)
+
+
+def with_shape_classes(arguments: Sequence[Argument]) -> list[Argument]:
+    """Return the arguments with arrays of one shape marked alike, so that one pass reduces them."""
+    classes: dict[tuple[int, ...], int] = {}
+    return [
+        a._replace(shape_class=classes.setdefault(a.value.shape, len(classes))) if a.is_array else a
+        for a in arguments
+    ]
+
+
+def refuse_empty_extremes(
+    special: Specialisation, arguments: Sequence[Argument], shape: tuple[int, ...]
+) -> None:
+    """Refuse the smallest and largest of no element where that is known before any chunk runs."""
+    if len(special.stages) == 1 or 0 not in shape:
+        return
+    shapes = {a.name: a.value.shape for a in arguments if a.is_array}
+    for stage in special.stages[:-1]:
+        own = [shapes[p.var.name] for p in stage.function.params if p.var.name in shapes]
+        no_element = 0 in shape if stage.function.indices else any(0 in s for s in own)
+        for reduced in stage.function.reductions:
+            if no_element and REDUCTIONS[reduced.name].merge in ("min", "max"):
+                raise ArgumentError(f"{reduced.name}() of an empty array has no value")
+
+
+def unknown_sizes(parsed: Parsed, arrays: Sequence[Argument]) -> str:
+    """Return the message for index symbols over chunks of unknown sizes."""
+    unknown = next(a.name for a in arrays if any(n != n for n in a.value.shape))
+    return (
+        f"argument {unknown!r} has chunks of unknown sizes, and {parsed.source.name} uses index "
+        "symbols, which need them; call its compute_chunk_sizes() first"
+    )
+
+
+def broadcast_shape(arrays: Sequence[Argument]) -> tuple[Any, ...]:
+    """Return the shape of the result; sizes that Dask does not know yet are nan.
+
+    Raises
+    ------
+    ArgumentError
+        If the arrays do not broadcast.
+    """
+    shapes = [a.value.shape for a in arrays]
+    if not shapes or shapes.count(shapes[0]) == len(shapes):
+        return shapes[0] if shapes else ()
+    ndim = max(map(len, shapes))
+    result = []
+    for axis in range(-ndim, 0):
+        sizes = {s[axis] for s in shapes if len(s) >= -axis and s[axis] != 1}
+        known = {n for n in sizes if n == n}
+        if len(known) > 1:
+            listed = ", ".join(f"{a.name} {a.value.shape}" for a in arrays)
+            raise ArgumentError(f"the arguments do not broadcast against each other: {listed}")
+        result.append(next(iter(sizes), 1) if len(known) == len(sizes) else float("nan"))
+    return tuple(result)

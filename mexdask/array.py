@@ -11,11 +11,14 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.array.core import normalize_chunks
 from dask.layers import ArrayBlockwiseDep
 
 from mexdask.arguments import Argument
-from mexdask.blockkernel import BlockKernel
+from mexdask.blockkernel import BlockKernel, merge_of, needed_stages, own_params
 from mexdask.errors import ArgumentError
+from mexdask.reductions import record_dtype
+from mexdask.specialise import Stage
 
 Sizes = tuple[int, ...]
 Chunks = tuple[Sizes, ...]
@@ -89,7 +92,7 @@ def align(arguments: Sequence[Argument], mode: str) -> Alignment:
     """
     arrays = {a.name: a.value for a in arguments if a.is_array}
     given = {name: own_chunks(x) for name, x in arrays.items()}
-    ndim = max(map(len, given.values()))
+    ndim = max(map(len, given.values()), default=0)
     chunks = tuple(common_sizes(axis, given) for axis in range(-ndim, 0))
     wanted, rechunked = {}, {}
     for name, x in arrays.items():
@@ -103,6 +106,21 @@ def align(arguments: Sequence[Argument], mode: str) -> Alignment:
                     f'{reprlib.repr(wanted[name])}; rechunk it yourself, or pass align="rechunk"'
                 )
     return Alignment(chunks, wanted, rechunked)
+
+
+def checked_chunks(chunks: Any, shape: Sizes, dtype: np.dtype) -> Chunks:
+    """Return chunks as Dask normalises them.
+
+    Raises
+    ------
+    ArgumentError
+        If they do not fit the shape.
+    """
+    try:
+        sizes: Chunks = normalize_chunks(chunks, shape=shape, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"chunks={chunks!r} do not fit shape {shape}: {error}") from None
+    return sizes
 
 
 def own_chunks(array: Any) -> Chunks:
@@ -157,10 +175,18 @@ def fitted(array: Any, chunks: Chunks) -> da.Array:
     return fit
 
 
+@dataclass(frozen=True)
+class Layers:
+    """The lazy results of a kernel, and what alignment rechunked for them."""
+
+    results: tuple[da.Array, ...]
+    rechunked: dict[str, tuple[Chunks, Chunks]]
+
+
 def apply_blockwise(
-    kernel: BlockKernel, arguments: Sequence[Argument], alignment: Alignment
-) -> da.Array:
-    """Return the lazy result of a kernel.
+    kernel: BlockKernel, arguments: Sequence[Argument], mode: str, chunks: Chunks | None = None
+) -> Layers:
+    """Return the lazy results of a kernel: one blockwise layer, or one for each of its stages.
 
     Parameters
     ----------
@@ -168,28 +194,154 @@ def apply_blockwise(
         What runs on each block.
     arguments : sequence of Argument
         In the order of the parameters.
-    alignment : Alignment
-        Of these arguments.
+    mode : {"rechunk", "error"}
+        As for `align`.
+    chunks : tuple of tuple of int, optional
+        Of the results, where no argument is an array.
+    """
+    special = kernel.specialisation()
+    whole = Alignment(chunks, {}, {}) if chunks is not None else align(arguments, mode)
+    rechunked, records = dict(whole.rechunked), dict[int, da.Array]()
+    for number, stage in enumerate(special.stages):
+        names = {p.var.name for p in own_params(stage.function)}
+        own = [a for a in arguments if a.name in names]
+        needed = [records[k] for k in needed_stages(special, number)]
+        if stage.function.reductions:
+            # A reduction is over what its operand depends on, which may be less than everything.
+            part = whole if stage.function.indices else align(own, mode)
+            rechunked |= part.rechunked
+            records[number] = reduced(kernel.stage(number), stage, own, needed, part)
+    if special.is_scalar:
+        results = once(kernel.stage(number), special.dtypes, own, needed)
+    else:
+        results = elementwise(kernel.stage(number), special.dtypes, own, needed, whole)
+    return Layers(results, rechunked)
+
+
+def blocks(own: Sequence[Argument], needed: Sequence[da.Array], alignment: Alignment) -> list[Any]:
+    """Return the operands of a blockwise layer, each with its index.
+
+    The places come first and Dask is not asked to align: either way round, a result's shape comes
+    out wrong on one of Dask's two array back ends.
     """
     ndim = len(alignment.chunks)
-    indices = tuple(range(ndim))
-    # The places come first and Dask is not asked to align: either way round, a result's shape
-    # comes out wrong on one of Dask's two array back ends.
-    operands: list[Any] = [Places(alignment.chunks), indices]
-    for a in arguments:
+    operands: list[Any] = [Places(alignment.chunks), tuple(range(ndim))]
+    for a in own:
         if a.is_array:
-            operands += [fitted(a.value, alignment.wanted[a.name]), indices[ndim - a.value.ndim :]]
+            index = tuple(range(ndim - a.value.ndim, ndim))
+            operands += [fitted(a.value, alignment.wanted[a.name]), index]
         else:
             operands += [a.value, None]
-    dtype = kernel.specialisation().dtype
+    for record in needed:
+        operands += [record, ()]
+    return operands
+
+
+def layer(
+    kernel: Callable[..., Any], ndim: int, operands: Sequence[Any], dtype: np.dtype, **more: Any
+) -> da.Array:
+    """Return one blockwise layer, of which Dask knows all without calling the kernel."""
     result: da.Array = da.blockwise(
         kernel,
-        indices,
+        tuple(range(ndim)),
         *operands,
-        token=f"mex-{kernel.name}",
+        token=f"mex-{kernel.__name__}",
         dtype=dtype,
         # Zeros, for a 0-d meta has an element, which is part of the token.
         meta=np.zeros((0,) * ndim, dtype),
         align_arrays=False,
+        **more,
     )
     return result
+
+
+def elementwise(
+    kernel: BlockKernel,
+    dtypes: Sequence[np.dtype],
+    own: Sequence[Argument],
+    needed: Sequence[da.Array],
+    alignment: Alignment,
+) -> tuple[da.Array, ...]:
+    """Return the layers of a stage that gives one value per element."""
+    ndim, operands = len(alignment.chunks), blocks(own, needed, alignment)
+    return taken_apart(kernel, ndim, operands, dtypes)
+
+
+def taken_apart(
+    kernel: BlockKernel, ndim: int, operands: Sequence[Any], dtypes: Sequence[np.dtype]
+) -> tuple[da.Array, ...]:
+    """Return the results of one layer; several are taken out of a layer of tuples."""
+    if len(dtypes) == 1:
+        return (layer(kernel, ndim, operands, dtypes[0]),)
+    together = layer(kernel, ndim, operands, np.dtype(object))
+    index = tuple(range(ndim))
+    return tuple(
+        layer(Item(kernel.name, n), ndim, [together, index], dtype)
+        for n, dtype in enumerate(dtypes)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Takes one result out of a block of several."""
+
+    name: str
+    number: int
+
+    @property
+    def __name__(self) -> str:
+        return f"{self.name}-{self.number}"
+
+    def __call__(self, block: tuple[Any, ...]) -> Any:
+        """Return the result."""
+        return block[self.number]
+
+
+def reduced(
+    kernel: BlockKernel,
+    stage: Stage,
+    own: Sequence[Argument],
+    needed: Sequence[da.Array],
+    alignment: Alignment,
+) -> da.Array:
+    """Return the results of a reducing stage as one record, shape ``()``."""
+    ndim, operands = len(alignment.chunks), blocks(own, needed, alignment)
+    merge, finish = merge_of(stage.function), merge_of(stage.function, finishes=True)
+    names = [r.name for r in stage.function.reductions]
+    dtype = record_dtype(names, stage.function.results)
+    single = dict.fromkeys(range(ndim), 1)
+    partials = layer(kernel, ndim, operands, dtype, adjust_chunks=single)
+    if not ndim:
+        return layer(finish, 0, [partials, ()], dtype)
+    record: da.Array = da.reduction(
+        partials,
+        chunk=unchanged,
+        combine=merge,
+        aggregate=finish,
+        name=f"mex-{kernel.name}-reduce",
+        dtype=dtype,
+        concatenate=True,
+    )
+    return record
+
+
+def unchanged(
+    records: Any, axis: Any = None, keepdims: bool = True, computing_meta: bool = False
+) -> Any:
+    """Return a block's partial results as they are; the other parameters are Dask's."""
+    return records
+
+
+def once(
+    kernel: BlockKernel,
+    dtypes: Sequence[np.dtype],
+    own: Sequence[Argument],
+    needed: Sequence[da.Array],
+) -> tuple[da.Array, ...]:
+    """Return the layers of a stage that depends on no element."""
+    operands: list[Any] = [None, None]
+    for a in own:
+        operands += [a.value, None]
+    for record in needed:
+        operands += [record, ()]
+    return taken_apart(kernel, 0, operands, dtypes)

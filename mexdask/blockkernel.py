@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from mexdask import chunk
+from mexdask import chunk, ir, reductions
 from mexdask.chunk import Array, Place, Shape
 from mexdask.errors import BlockError, SourceText
 from mexdask.settings import KernelSettings
@@ -18,7 +18,7 @@ from mexdask.specialise import Specialisation, specialise
 
 @dataclass(frozen=True, slots=True)
 class BlockKernel:
-    """A kernel for the blocks of one call; small, and one object per process once unpickled.
+    """A stage of a kernel for the blocks of one call; one object per process once unpickled.
 
     Parameters
     ----------
@@ -32,7 +32,11 @@ class BlockKernel:
         For each parameter one letter per dimension: ``"1"`` where the whole array has length 1,
         else ``"n"``; scalars have none.
     result : str
-        Name of the dtype that the result is cast to; empty for the kernel's own.
+        Name of the dtype that the results are cast to; empty for the kernel's own.
+    ndim : int or None
+        Dimensions of the whole array, for kernels with index symbols.
+    number : int
+        Which of the kernel's stages.
     settings : KernelSettings
         As they were when the call was made.
     """
@@ -47,6 +51,8 @@ class BlockKernel:
     signature: tuple[str, ...]
     patterns: tuple[str, ...]
     result: str
+    ndim: int | None
+    number: int
     settings: KernelSettings
 
     def __reduce__(self) -> tuple[Callable[..., BlockKernel], tuple[Any, ...]]:
@@ -57,7 +63,8 @@ class BlockKernel:
         # Neither jit nor the place in the user's file changes the answer.
         return (
             "mexdask.BlockKernel", self.text, self.name, self.given, self.signature, self.patterns,
-            self.result, self.settings.while_max_iters, self.settings.on_error,
+            self.result, self.ndim, self.number, self.settings.while_max_iters,
+            self.settings.on_error,
         )  # fmt: skip
 
     @property
@@ -69,9 +76,13 @@ class BlockKernel:
         source = SourceText(
             self.text, self.name, self.origin, self.first_line, self.margin, self.pieces
         )
-        return specialise(source, frozenset(self.given), self.signature, self.result)
+        return specialise(source, frozenset(self.given), self.signature, self.result, self.ndim)
 
-    def __call__(self, place: tuple[Shape, ...] | None, *blocks: Any) -> Array:
+    def stage(self, number: int) -> BlockKernel:
+        """Return the same for another stage of the kernel."""
+        return replace(self, number=number)
+
+    def __call__(self, place: tuple[Shape, ...] | None, *blocks: Any) -> Any:
         """Compute one block.
 
         Parameters
@@ -79,7 +90,14 @@ class BlockKernel:
         place : tuple or None
             The fields of the block's ``chunk.Place``; None where Dask does not know sizes.
         *blocks
-            One for each parameter: NumPy arrays, scalars as they were given.
+            One for each of the stage's own parameters (NumPy arrays, scalars as they were given),
+            then the results of each reducing stage that it needs, as `Merge` finished them.
+
+        Returns
+        -------
+        numpy.ndarray or tuple of numpy.ndarray
+            The result or the results; of a reducing stage its record of partial results, with one
+            element.
 
         Raises
         ------
@@ -87,34 +105,50 @@ class BlockKernel:
             If a block is not what was promised when the graph was built.
         """
         kernel = self.specialisation()
+        stage = kernel.stages[self.number]
+        own = own_params(stage.function)
         known = None if place is None else Place(*place)
-        shape = self.checked_shape(kernel, known, blocks)
-        arguments = [
-            np.asarray(block) if t.is_array else np.asarray(block, parameter.var.dtype)
-            for parameter, t, block in zip(
-                kernel.function.params, kernel.types, blocks, strict=True
-            )
-        ]
-        return chunk.run(kernel, arguments, shape, known, self.settings)
+        shape = self.checked_shape(kernel, own, known, blocks[: len(own)])
+        values = {
+            p.var.name: np.asarray(block) if p.is_array else np.asarray(block, p.var.dtype)
+            for p, block in zip(own, blocks, strict=False)
+        }
+        for number, record in zip(
+            needed_stages(kernel, self.number), blocks[len(own) :], strict=True
+        ):
+            values |= reduced_values(kernel.stages[number].function, record)
+        arguments = [np.asarray(values[p.var.name]) for p in stage.function.params]
+        if kernel.is_scalar and stage is kernel.result:
+            outs = chunk.run_once(stage, arguments, self.settings)
+        else:
+            outs = chunk.run(stage, arguments, shape, known, self.settings)
+        if stage.function.reductions:
+            return outs[0].reshape((1,) * len(shape))
+        return outs[0] if len(outs) == 1 else outs
 
     def checked_shape(
-        self, kernel: Specialisation, place: Place | None, blocks: Sequence[Any]
+        self,
+        kernel: Specialisation,
+        own: Sequence[ir.Param],
+        place: Place | None,
+        blocks: Sequence[Any],
     ) -> Shape:
         """Return the shape of the result once every block is of the promised dtype and shape."""
-        arrays = [
-            (parameter.var, block, pattern)
-            for parameter, t, block, pattern in zip(
-                kernel.function.params, kernel.types, blocks, self.patterns, strict=True
-            )
-            if t.is_array
-        ]
-        for var, block, pattern in arrays:
-            if complaint := wrong_kind(block, var.dtype, len(pattern)):
-                raise self.block_error(var.name, place, complaint)
-        if place is None:
-            shape = common_shape([block.shape for _, block, _ in arrays])
-        else:
+        patterns = dict(zip(kernel.parsed.parameters, self.patterns, strict=True))
+        arrays = []
+        for p, block in zip(own, blocks, strict=True):
+            if p.is_array:
+                pattern = patterns[p.var.name]
+                complaint = wrong_kind(block, p.var.dtype, len(pattern))
+                arrays.append((p.var, block, pattern))
+            else:
+                complaint = not_a_number(block)
+            if complaint:
+                raise self.block_error(p.var.name, place, complaint)
+        if place is not None:
             shape = place.shape
+        else:
+            shape = common_shape([block.shape for _, block, _ in arrays]) if arrays else ()
         for var, block, pattern in arrays:
             sizes = shape[len(shape) - len(pattern) :]
             promised = tuple([1 if c == "1" else n for c, n in zip(pattern, sizes, strict=True)])
@@ -127,6 +161,33 @@ class BlockKernel:
         """Return the exception for one wrong block."""
         where = "of unknown place" if place is None else f"at {place.offset}"
         return BlockError(f"kernel {self.name!r}: the block of {name!r} {where} {complaint}")
+
+
+def own_params(function: ir.Function) -> list[ir.Param]:
+    """Return the parameters of a stage that are the kernel's own, not results of reductions."""
+    return [p for p in function.params if not p.var.name.startswith("%")]
+
+
+def needed_stages(kernel: Specialisation, number: int) -> list[int]:
+    """Return the numbers of the reducing stages whose results a stage takes."""
+    wanted = {p.var for p in kernel.stages[number].function.params}
+    return [
+        k
+        for k, stage in enumerate(kernel.stages[:number])
+        if any(r.result in wanted for r in stage.function.reductions)
+    ]
+
+
+def reduced_values(function: ir.Function, record: Array) -> dict[str, Array]:
+    """Return the results of a reducing stage, shape ``()`` each, by the name of their variable."""
+    return {r.result.name: record[f"result{k}"] for k, r in enumerate(function.reductions)}
+
+
+def not_a_number(block: Any) -> str:
+    """Return in words why a value cannot be a scalar argument; nothing if it can."""
+    if np.ndim(block) == 0 and np.asarray(block).dtype.kind in "biufc":
+        return ""
+    return f"is a {type(block).__name__}, not a number"
 
 
 def wrong_kind(block: Any, dtype: np.dtype, ndim: int) -> str:
@@ -162,8 +223,55 @@ def interned(
     signature: tuple[str, ...],
     patterns: tuple[str, ...],
     result: str,
+    ndim: int | None,
+    number: int,
     *settings: Any,
 ) -> BlockKernel:
     """Return the one object of this process that has these fields, those of its settings last."""
     source = (text, name, origin, first_line, margin, pieces)
-    return BlockKernel(*source, given, signature, patterns, result, KernelSettings(*settings))
+    own = (given, signature, patterns, result, ndim, number)
+    return BlockKernel(*source, *own, KernelSettings(*settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merges partial results of blocks; the last merger finishes them.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The reductions, in the order of the record's fields.
+    finishes : bool
+        Whether the results are wanted.
+    """
+
+    names: tuple[str, ...]
+    finishes: bool = False
+
+    @property
+    def __name__(self) -> str:
+        return "-".join(self.names)
+
+    def __call__(
+        self,
+        records: Array,
+        axis: Any = None,
+        keepdims: bool = True,
+        computing_meta: bool = False,
+    ) -> Array:
+        """Return one record, with as many dimensions as before unless it has the results.
+
+        The other parameters are Dask's, which calls it at graph time too, without any record.
+        """
+        if not records.size:
+            return np.zeros(() if self.finishes else (0,) * records.ndim, records.dtype)
+        whole = reductions.merged(self.names, records)
+        if not self.finishes:
+            return whole.reshape((1,) * records.ndim)
+        reductions.finish(self.names, whole)
+        return whole
+
+
+def merge_of(function: ir.Function, *, finishes: bool = False) -> Merge:
+    """Return what merges the partial results of a reducing stage."""
+    return Merge(tuple(r.name for r in function.reductions), finishes)

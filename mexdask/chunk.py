@@ -1,4 +1,4 @@
-"""One chunk through one engine: slabs, addresses and strides in, an array or a placed error out."""
+"""One chunk through one engine: slabs, addresses and strides in, arrays or a placed error out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from mexdask import ir, meaning
+from mexdask import ir, meaning, reductions
 from mexdask.backend.cabi import ErrorPlace, pack_call
 from mexdask.errors import Diagnostic, KernelRuntimeError
 from mexdask.runtime import stats
 from mexdask.runtime.dispatch import obtain
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
-from mexdask.specialise import Specialisation
+from mexdask.specialise import Stage
 from mexdask.stack import roomy
 
 Array = np.ndarray[Any, Any]
@@ -43,32 +43,33 @@ WHOLE = Place((), (), ())
 
 
 def run(
-    kernel: Specialisation,
+    stage: Stage,
     arguments: Sequence[Array],
     shape: Shape,
     place: Place | None,
     settings: KernelSettings,
-) -> Array:
+) -> tuple[Array, ...]:
     """Compute one chunk.
 
     Parameters
     ----------
-    kernel : Specialisation
-        For the arguments' types.
+    stage : Stage
+        Lowered for the arguments' types.
     arguments : sequence of numpy.ndarray
         One for each parameter, of the parameter's dtype (byte order aside); arrays broadcast to
         ``shape``, scalars have shape ``()``.
     shape : tuple of int
-        Of the result.
+        Of the results.
     place : Place or None
-        Where the chunk lies, for messages; None where that is unknown.
+        Where the chunk lies, for index symbols and messages; None where that is unknown.
     settings : KernelSettings
         What travelled with the kernel.
 
     Returns
     -------
-    numpy.ndarray
-        Of ``shape`` and ``kernel.dtype``.
+    tuple of numpy.ndarray
+        The results, each of ``shape``; of a reducing stage one record of partial results, shape
+        ``()``, as ``reductions`` has it.
 
     Raises
     ------
@@ -77,22 +78,41 @@ def run(
     JITUnavailableError
         Under ``jit="require"``.
     """
-    native, decision = obtain(kernel.unit, settings)
-    out = np.empty(shape, kernel.dtype)
+    native, decision = obtain(stage.unit, settings)
+    outs = outputs(stage.function, shape)
     start = time.perf_counter()
     if native is not None:
-        end = run_native(kernel, native, arguments, out, settings)
+        end = run_native(stage, native, arguments, outs, shape, place, settings)
     else:
-        end = run_interpreted(kernel, arguments, out, settings)
+        end = run_interpreted(stage, arguments, outs, shape, place, settings)
     seconds = time.perf_counter() - start
     engine: Literal["native", "interpreted"] = "interpreted" if native is None else "native"
     from_memory = decision.outcome == "memory"
-    stats.count_chunk(kernel.unit.name, engine, seconds, from_memory=from_memory)
-    if end.failed is not None:
-        raise runtime_error(kernel, arguments, shape, place, settings, *end.failed)
-    if end.made_nan:
-        stats.count(kernel.unit.name, "nan_elements", end.made_nan)
-    return out
+    stats.count_chunk(stage.unit.name, engine, seconds, from_memory=from_memory)
+    settle(end, stage, arguments, shape, place, settings)
+    return outs
+
+
+def run_once(stage: Stage, arguments: Sequence[Array], settings: KernelSettings) -> tuple[Any, ...]:
+    """Compute a stage that depends on no element; compiling it would take longer than running it.
+
+    Returns
+    -------
+    tuple of numpy.generic
+        The results.
+    """
+    outs = outputs(stage.function, ())
+    end = run_interpreted(stage, arguments, outs, (), WHOLE, settings)
+    settle(end, stage, arguments, (), WHOLE, settings)
+    return tuple(out[()] for out in outs)
+
+
+def outputs(function: ir.Function, shape: Shape) -> tuple[Array, ...]:
+    """Return the arrays that a stage fills."""
+    if function.reductions:
+        names = [r.name for r in function.reductions]
+        return (reductions.nothing_yet(names, function.results),)
+    return tuple([np.empty(shape, dtype) for dtype in function.results])
 
 
 class End(NamedTuple):
@@ -102,17 +122,36 @@ class End(NamedTuple):
     made_nan: int = 0
 
 
+DONE = End()
+
+
+def settle(
+    end: End,
+    stage: Stage,
+    arguments: Sequence[Array],
+    shape: Shape,
+    place: Place | None,
+    settings: KernelSettings,
+) -> None:
+    """Raise what an element failed with, count what became nan."""
+    if end.failed is not None:
+        raise runtime_error(stage, arguments, shape, place, settings, *end.failed)
+    if end.made_nan:
+        stats.count(stage.unit.name, "nan_elements", end.made_nan)
+
+
 def run_native(
-    kernel: Specialisation,
+    stage: Stage,
     native: LoadedKernel,
     arguments: Sequence[Array],
-    out: Array,
+    outs: Sequence[Array],
+    shape: Shape,
+    place: Place | None,
     settings: KernelSettings,
 ) -> End:
-    """Fill ``out`` through native code."""
-    shape = out.shape
+    """Fill ``outs`` through native code."""
     arrays, scalars, converted = [], b"", []
-    for parameter, value in zip(kernel.function.params, arguments, strict=True):
+    for parameter, value in zip(stage.function.params, arguments, strict=True):
         if not parameter.is_array:
             scalars += value.astype(parameter.var.dtype, copy=False).tobytes().ljust(8, b"\0")
             continue
@@ -120,49 +159,93 @@ def run_native(
             value = value.astype(parameter.var.dtype)
             converted.append(value)  # alive until the calls below have read it
         arrays.append((address_of(value), broadcast_strides(value, shape)))
-    arrays.append((address_of(out), out.strides))
-    error = ErrorPlace() if kernel.function.sites else None
+    arrays += [(address_of(out), broadcast_strides(out, shape)) for out in outs]
+    error = ErrorPlace() if stage.function.sites else None
     limit, tolerant = settings.while_max_iters, settings.on_error == "nan"
+    offset, whole = bounds(place, shape)
     for start, part in slabs(shape, NATIVE_SLAB):
-        operands = arrays
+        operands, first = arrays, offset
         if part != shape:
             operands = [(address + dot(start, strides), strides) for address, strides in arrays]
-        call = pack_call(part, start, shape, limit, tolerant, error, operands, scalars)
+            first = shifted(start, offset)
+        call = pack_call(part, first, whole, limit, tolerant, error, operands, scalars)
         if code := native.call(call):
             assert error is not None
             return End((code - 1, shifted(np.unravel_index(error.index, part), start)))
     return DONE if error is None else End(None, error.count)
 
 
-DONE = End()
-
-
 @roomy
 def run_interpreted(
-    kernel: Specialisation, arguments: Sequence[Array], out: Array, settings: KernelSettings
+    stage: Stage,
+    arguments: Sequence[Array],
+    outs: Sequence[Array],
+    shape: Shape,
+    place: Place | None,
+    settings: KernelSettings,
 ) -> End:
-    """Fill ``out`` through the interpreter."""
+    """Fill ``outs`` through the interpreter."""
+    function = stage.function
     values = [
         meaning.as_bool(np.ascontiguousarray(a)).reshape(a.shape).astype(p.var.dtype, copy=False)
-        for p, a in zip(kernel.function.params, arguments, strict=True)
+        for p, a in zip(function.params, arguments, strict=True)
     ]
-    wide = [v.reshape(()) if v.size == 1 else np.broadcast_to(v, out.shape) for v in values]
-    tolerant = settings.on_error == "nan" and out.dtype.kind in "fc"
-    made_nan = 0
-    for start, part in slabs(out.shape, INTERPRETED_SLAB):
+    wide = [v.reshape(()) if v.size == 1 else np.broadcast_to(v, shape) for v in values]
+    tolerant = settings.on_error == "nan" and all(d.kind in "fc" for d in function.results)
+    offset, whole = bounds(place, shape)
+    made_nan, partials = 0, []
+    for start, part in slabs(shape, INTERPRETED_SLAB):
         where = tuple(slice(s, s + n) for s, n in zip(start, part, strict=True))
         lanes = math.prod(part)
         batch = [w if w.ndim == 0 else np.ascontiguousarray(w[where]).reshape(lanes) for w in wide]
-        results, failed = kernel.interpreter.run(batch, lanes, settings.while_max_iters)
+        batch += [indices(v, shifted(start, offset), part, whole) for v in function.indices]
+        results, failed = stage.interpreter.run(batch, lanes, settings.while_max_iters)
         if failed and not tolerant:
             lane = min(failed)
             return End((failed[lane], shifted(np.unravel_index(lane, part), start)))
         if failed:
-            results[0] = results[0].copy()
-            results[0][list(failed)] = np.nan
+            results = [r.copy() for r in results]
+            for r in results:
+                r[list(failed)] = np.nan
             made_nan += len(failed)
-        out[where] = results[0].reshape(part)
+        if function.reductions:
+            partials.append(partial_record(function, results, outs[0].dtype))
+            continue
+        for out, r in zip(outs, results, strict=True):
+            out[where] = r.reshape(part)
+    if partials:
+        outs[0][()] = reductions.merged([r.name for r in function.reductions], np.array(partials))
     return End(None, made_nan)
+
+
+def partial_record(function: ir.Function, results: Sequence[Array], dtype: np.dtype) -> Array:
+    """Return the partial results of one batch of lanes."""
+    record = np.zeros((), dtype)
+    with np.errstate(all="ignore"):
+        for k, (reduced, elements) in enumerate(zip(function.reductions, results, strict=True)):
+            record[f"r{k}"] = reductions.partial(reduced.name, elements)
+    return record
+
+
+def bounds(place: Place | None, shape: Shape) -> tuple[Shape, Shape]:
+    """Return where a chunk begins in the whole array, and the shape of that."""
+    if place is None or place is WHOLE:
+        return (0,) * len(shape), shape
+    return place.offset, place.whole
+
+
+def indices(symbol: ir.Var, first: Shape, part: Shape, whole: Shape) -> Array:
+    """Return an index symbol for the lanes of a batch, shape ``(lanes,)``; ``_nK`` is ``()``."""
+    if symbol.name.startswith("_n"):
+        return np.asarray(whole[int(symbol.name[2])], symbol.dtype)
+    axes = [f + np.arange(n) for f, n in zip(first, part, strict=True)]
+    if symbol.name == "_flat_idx":
+        strides = [math.prod(whole[axis + 1 :]) for axis in range(len(whole))]
+        axes = [a * s for a, s in zip(axes, strides, strict=True)]
+        total = sum(np.ix_(*axes), start=np.zeros((), symbol.dtype))
+    else:
+        total = np.ix_(*axes)[int(symbol.name[2])]
+    return np.ascontiguousarray(np.broadcast_to(total, part)).reshape(-1)
 
 
 def address_of(array: Array) -> int:
@@ -220,7 +303,7 @@ def shifted(index: Sequence[Any], by: Shape) -> Shape:
 
 
 def runtime_error(
-    kernel: Specialisation,
+    stage: Stage,
     arguments: Sequence[Array],
     shape: Shape,
     place: Place | None,
@@ -229,13 +312,14 @@ def runtime_error(
     index: Shape,
 ) -> KernelRuntimeError:
     """Return the exception for one element: what, which line, which element, which arguments."""
-    what = kernel.function.sites[site]
+    what = stage.function.sites[site]
     message = ir.REASONS[what.reason].format(limit=settings.while_max_iters)
-    text = Diagnostic(what.reason, message, what.span).render(kernel.source)
-    text += "".join(f"\ncalled at {kernel.source.place(call)}" for call in what.calls)
+    text = Diagnostic(what.reason, message, what.span).render(stage.source)
+    text += "".join(f"\ncalled at {stage.source.place(call)}" for call in what.calls)
     values = ", ".join(
         f"{p.var.name} = {np.broadcast_to(a, shape)[index]}"
-        for p, a in zip(kernel.function.params, arguments, strict=True)
+        for p, a in zip(stage.function.params, arguments, strict=True)
+        if not p.var.name.startswith("%")
     )
     whole = None if place is None else index if place is WHOLE else shifted(index, place.offset)
     where = (

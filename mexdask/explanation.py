@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from textwrap import indent
 from typing import Any
 
@@ -13,12 +14,12 @@ import numpy as np
 from mexdask import notebook
 from mexdask.dtypes import weakened
 from mexdask.errors import KernelTypeError
-from mexdask.frontend.lower import ParamType, lower
+from mexdask.frontend.lower import lower
 from mexdask.irtext import function_text
-from mexdask.runtime.dispatch import Route, extra_flags, find, predict
+from mexdask.runtime.dispatch import Decision, Route, extra_flags, find, predict
 from mexdask.runtime.failure import Failure
 from mexdask.settings import KernelSettings
-from mexdask.specialise import Specialisation, type_text
+from mexdask.specialise import Specialisation, Stage, type_text
 from mexdask.stack import roomy
 
 
@@ -43,10 +44,13 @@ class Explanation:
         The typed IR.
     c : str
         The C text; empty where the kernel cannot become C.
+    stages : tuple of str
+        Of a kernel with reductions: what each pass over the data does.
     key : str
-        The digest of the cache key; empty where there is none.
+        The digest of the cache key; empty where there is none. Where there are several stages, of
+        the first that is not native, else of the last that runs over elements.
     path : str or None
-        The kernel's entry in the disk cache, if it has one.
+        The entry of that key in the disk cache, if it has one.
     predicted : bool
         True for Dask arguments: workers decide for themselves.
     rechunked : dict
@@ -67,6 +71,7 @@ class Explanation:
     signature: str
     ir: str
     c: str
+    stages: tuple[str, ...]
     key: str
     path: str | None
     predicted: bool
@@ -84,6 +89,8 @@ class Explanation:
         where = " (predicted; each worker decides for itself)" if self.predicted else ""
         yield "engine", f"{self.engine}{form}{where}"
         yield "because", f"{self.reason} [{self.outcome}]"
+        for number, stage in enumerate(self.stages):
+            yield f"stage {number}", stage
         for cause in self.widened:
             yield "widened", cause
         for name, (before, after) in self.rechunked.items():
@@ -117,18 +124,12 @@ def explain_native(
     kernel: Specialisation, settings: KernelSettings, *, predicted: bool, rechunked: dict[str, Any]
 ) -> Explanation:
     """Return how a specialised kernel runs in this process."""
-    path = None
-    if predicted:
-        decision = predict(kernel.unit, settings)
-    else:
-        native, decision = find(kernel.unit, settings)
-        path = native.path if native else None
-    form = kernel.unit.form(settings) if decision.route is Route.NATIVE else None
-    key, c_text = "", ""
-    flags = extra_flags()
-    if kernel.unit.foreign is None and not isinstance(flags, Failure):
-        cache_key = kernel.unit.key(flags, settings)
-        key, c_text = cache_key.digest, kernel.unit.c_text(cache_key, settings)
+    over_elements = kernel.stages[: -1 if kernel.is_scalar else None]
+    found = [decided(stage, settings, predicted) for stage in over_elements]
+    fallback = next((n for n, (d, _) in enumerate(found) if d.route is not Route.NATIVE), -1)
+    unit, (decision, path) = over_elements[fallback].unit, found[fallback]
+    form = unit.form(settings) if decision.route is Route.NATIVE else None
+    c_texts = [text for _, text in map(partial(compiled_text, settings=settings), over_elements)]
     return Explanation(
         engine=decision.route.value,
         form=form.name if form else "",
@@ -136,9 +137,10 @@ def explain_native(
         outcome=decision.outcome,
         reason=decision.reason,
         signature=signature_text(kernel),
-        ir=function_text(kernel.function),
-        c=c_text,
-        key=key,
+        ir="".join(function_text(stage.function) for stage in kernel.stages),
+        c="\n".join(c_texts),
+        stages=tuple(stage_texts(kernel)) if len(kernel.stages) > 1 else (),
+        key=compiled_text(over_elements[fallback], settings)[0],
         path=path,
         predicted=predicted,
         rechunked=rechunked,
@@ -147,13 +149,44 @@ def explain_native(
     )
 
 
+def decided(stage: Stage, settings: KernelSettings, predicted: bool) -> tuple[Decision, str | None]:
+    """Return the decision about one stage, and the path of its entry in the disk cache."""
+    if predicted:
+        return predict(stage.unit, settings), None
+    native, decision = find(stage.unit, settings)
+    return decision, native.path if native else None
+
+
+def compiled_text(stage: Stage, settings: KernelSettings) -> tuple[str, str]:
+    """Return the digest of a stage's key and its C text; empty where it cannot become C."""
+    flags = extra_flags()
+    if stage.unit.foreign is not None or isinstance(flags, Failure):
+        return "", ""
+    key = stage.unit.key(flags, settings)
+    return key.digest, stage.unit.c_text(key, settings)
+
+
+def stage_texts(kernel: Specialisation) -> Iterator[str]:
+    """Yield what each stage does, in words."""
+    for stage in kernel.stages:
+        own = [p.var.name for p in stage.function.params if not p.var.name.startswith("%")]
+        over = f" over {', '.join(own)}" if own else ""
+        if stage.function.reductions:
+            names = ", ".join(r.name for r in stage.function.reductions)
+            yield f"one pass{over}: {names}"
+        elif kernel.is_scalar:
+            yield "the result, from reductions and scalars"
+        else:
+            yield f"one value per element{over}"
+
+
 def signature_text(kernel: Specialisation) -> str:
-    """Return parameters with types, and the result's dtype."""
+    """Return parameters with types, and the results' dtypes."""
     params = ", ".join(
         f"{name}: {type_text(t.type, t.is_array)}"
         for name, t in zip(kernel.parsed.parameters, kernel.types, strict=True)
     )
-    return f"({params}) -> {kernel.dtype.name}"
+    return f"({params}) -> {', '.join(d.name for d in kernel.dtypes)}"
 
 
 def widened(kernel: Specialisation) -> Iterator[str]:
@@ -161,17 +194,19 @@ def widened(kernel: Specialisation) -> Iterator[str]:
 
     Each strong argument is thought weak in turn: what is narrower then was widened by it.
     """
+    ndim = kernel.ndim
     for name, t in zip(kernel.parsed.parameters, kernel.types, strict=True):
-        if not isinstance(t.type, np.dtype) or kernel.dtype.kind not in "iufc":
+        if not isinstance(t.type, np.dtype) or all(d.kind not in "iufc" for d in kernel.dtypes):
             continue
         types = dict(zip(kernel.parsed.parameters, kernel.types, strict=True))
-        types[name] = ParamType(weakened(t.type), t.is_array)
+        types[name] = replace(t, type=weakened(t.type))
         try:
-            other = lower(kernel.parsed, types).result.results[0]
+            others = lower(kernel.parsed, types, None, ndim).result.results
         except KernelTypeError:
             continue
-        if other.itemsize < kernel.dtype.itemsize:
-            yield f"{kernel.dtype.name} because `{name}` is {t.type.name}, else {other.name}"
+        for dtype, other in dict.fromkeys(zip(kernel.dtypes, others, strict=True)):
+            if other.itemsize < dtype.itemsize and dtype.kind in "iufc":
+                yield f"{dtype.name} because `{name}` is {t.type.name}, else {other.name}"
 
 
 def pragma_text(kernel: Specialisation) -> str:

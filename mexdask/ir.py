@@ -161,7 +161,10 @@ Stmt = Assign | If | For | While | Break | Continue | Return | Check | Block | L
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter: an array that is read per element, or a scalar that is the same for all."""
+    """A parameter: an array that is read per element, or a scalar that is the same for all.
+
+    Scalars are the caller's, or what an earlier stage has reduced.
+    """
 
     var: Var
     is_array: bool
@@ -187,8 +190,21 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Reduced:
+    """A reduction over every element: a name of ``reductions``, and what holds its result."""
+
+    name: str
+    result: Var
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
-    """One stage's code for one element."""
+    """One stage's code for one element.
+
+    ``indices`` are the index symbols that it reads: variables which the caller's loops set.
+    ``reductions``, one for each result, make it a reducing stage: only what its results come to
+    over every element leaves it.
+    """
 
     name: str
     params: tuple[Param, ...]
@@ -196,6 +212,8 @@ class Function:
     body: tuple[Stmt, ...]
     sites: tuple[Site, ...]
     fp: str
+    indices: tuple[Var, ...] = ()
+    reductions: tuple[Reduced, ...] = ()
 
     @property
     def dtypes(self) -> tuple[np.dtype, ...]:
@@ -207,10 +225,12 @@ class Function:
 class Program:
     """What a kernel lowers to: stages in order, each with a tuple of results.
 
-    There is one elementwise stage until reductions split kernels into several.
+    The last gives the kernel's results; those before it are reducing stages. ``is_scalar`` tells
+    that the last one depends on no element but through reductions.
     """
 
     stages: tuple[Function, ...]
+    is_scalar: bool = False
 
     @property
     def result(self) -> Function:

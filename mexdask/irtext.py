@@ -18,7 +18,11 @@ def function_text(function: ir.Function) -> str:
         f"{p.var.name}: {p.var.dtype.name}{'[]' if p.is_array else ''}" for p in function.params
     )
     results = ", ".join(d.name for d in function.results)
-    head = f"kernel {function.name}({params}) -> {results}  # fp={function.fp}"
+    if function.reductions:
+        pairs = zip(function.reductions, function.results, strict=True)
+        results = ", ".join(f"{r.result.name} = {r.name}({d.name})" for r, d in pairs)
+    indices = "".join(f"; {v.name}" for v in function.indices)
+    head = f"kernel {function.name}({params}{indices}) -> {results}  # fp={function.fp}"
     sites = [f"# site {n}: {site.reason}" for n, site in enumerate(function.sites)]
     return "\n".join([head, *body_lines(function.body, INDENT), *sites]) + "\n"
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mexdask import meaning
 from mexdask.dtypes import BOOL, INT64, UINT64, Type
+from mexdask.reductions import REDUCTIONS
 
 INTERPRETER_ULP = 4
 """How far NumPy's transcendental functions may be from the exact value, in units in the last place.
@@ -419,7 +420,7 @@ CASTS: dict[str, Type] = {
 }
 """Casts by name; under ``np.``, ``bool`` is the strong one."""
 
-FUNCTION_NAMES = frozenset({*BY_FUNCTION_NAME, *ENGINE_CHOICES, *CASTS})
+FUNCTION_NAMES = frozenset({*BY_FUNCTION_NAME, *ENGINE_CHOICES, *CASTS, *REDUCTIONS})
 """Every name that a kernel may call."""
 
 CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}

@@ -18,8 +18,9 @@ import numpy as np
 
 from mexdask import ir
 from mexdask.backend.cabi import CALL_STRUCT, ENTRY_ARGTYPES, ENTRY_RESTYPE
+from mexdask.backend.cdriver import entry, key_symbol
 from mexdask.backend.cprelude import helpers
-from mexdask.backend.cscalar import TYPES, element, entry, key_symbol, line
+from mexdask.backend.cscalar import TYPES, element, line
 from mexdask.backend.csimd import simd_c
 from mexdask.chunk import run_interpreted, run_native
 from mexdask.runtime.load import LoadedKernel
@@ -91,7 +92,11 @@ class Library:
 
     def kernel(self, specialisation: Specialisation) -> LoadedKernel:
         """Return a kernel as the runtime would have loaded it."""
-        call = self.entries[self.symbols[id(specialisation.function)]]
+        return self.entry(specialisation.result.function)
+
+    def entry(self, function: ir.Function) -> LoadedKernel:
+        """Return one function as the runtime would have loaded it."""
+        call = self.entries[self.symbols[id(function)]]
         return LoadedKernel(call, None, "compiled", None)  # its identity is no matter here
 
 
@@ -105,11 +110,11 @@ def lanes(
 
     def start(number: int, special: Specialisation) -> tuple[Path, subprocess.Popen[str]]:
         path = directory / f"{number}.c"
-        text = simd_c(special.unit.masked, f"k{number}", "", width)
+        text = simd_c(special.result.unit.masked, f"k{number}", "", width)
         path.write_text(text.replace(key_symbol(""), ""))
         # A kernel may compare a number with itself, or loop over nothing.
         strict = ["-Werror", "-Wno-tautological-compare", "-Wno-type-limits"]
-        flags = [*WARNINGS, *strict, *target_flags(special.function.fp, level, lanes=True)]
+        flags = [*WARNINGS, *strict, *target_flags(special.result.function.fp, level, lanes=True)]
         command = [*compiler.argv, "-o", f"{path}.so", str(path), *flags]
         return path, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
@@ -138,14 +143,17 @@ def run(
 
     Returns the result and, if an element failed, its site and index.
     """
-    params = specialisation.function.params
+    stage = specialisation.result
+    params = stage.function.params
     values = [np.asarray(a, p.var.dtype) for a, p in zip(arguments, params, strict=True)]
     shape = np.broadcast_shapes(*(v.shape for v in values))
-    out = np.zeros(shape, specialisation.dtype)
+    out = np.zeros(shape, specialisation.dtypes[0])
     settings = KernelSettings(while_max_iters=limit)
     if native is not None:
-        return out, run_native(specialisation, native, values, out, settings).failed
-    return out, run_interpreted(specialisation, values, out, settings).failed
+        end = run_native(stage, native, values, [out], shape, None, settings)
+    else:
+        end = run_interpreted(stage, values, [out], shape, None, settings)
+    return out, end.failed
 
 
 def result(

@@ -137,4 +137,4 @@ def failing() -> list[Case]:
 def library() -> Library:
     """Return the native code of every case."""
     with tempfile.TemporaryDirectory() as directory:
-        return Library([case.specialisation.function for case in load()], Path(directory))
+        return Library([case.specialisation.result.function for case in load()], Path(directory))

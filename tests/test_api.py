@@ -188,7 +188,6 @@ def labelled_values():
         (np.ma.array([1, 2], mask=[0, 1]), "a masked array; pass x.filled(np.nan)"),
         *labelled_values(),
         (Frame(), "df['column'].to_dask_array(lengths=True)"),
-        (dask.delayed(3), "da.from_delayed"),
         (da.from_array(np.ma.array([1, 2])), "numpy.MaskedArray"),
         (da.zeros(3, dtype="f2"), "dtype float16"),
         (da.zeros(3, dtype=object, chunks=3), "dtype object"),

@@ -27,4 +27,4 @@ def test_every_row_compiles_without_warnings_for_every_dtype():
 def test_warnings_are_seen(bug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("batch.TYPES", f"int bad(void) {{ {bug} return 0; }}\n")
     with pytest.raises(AssertionError):
-        assert Library([corpus.load()[0].specialisation.function], tmp_path).log == ""
+        assert Library([corpus.load()[0].specialisation.result.function], tmp_path).log == ""

@@ -73,23 +73,23 @@ def having(form: str) -> tuple[Case, ...]:
     """Return the cases that have a form."""
     if form == "scalar":
         return load()
-    return tuple(c for c in load() if choose(c.specialisation.unit.masked, WIDTH).width)
+    return tuple(c for c in load() if choose(c.specialisation.result.unit.masked, WIDTH).width)
 
 
 def files(cases: Sequence[Case], form: str) -> Iterator[tuple[str, str, dict[str, Case]]]:
     """Yield each file's text, its mode of floating-point arithmetic, and the cases by symbol."""
     if form == "simd":
         for n, case in enumerate(cases):
-            unit = case.specialisation.unit
+            unit = case.specialisation.result.unit
             yield simd_c(unit.masked, f"k{n}", "", WIDTH), unit.function.fp, {f"k{n}": case}
         return
     by_mode: dict[str, list[Case]] = {}
     for case in cases:
-        by_mode.setdefault(case.specialisation.function.fp, []).append(case)
+        by_mode.setdefault(case.specialisation.result.function.fp, []).append(case)
     for mode, members in by_mode.items():
         for start in range(0, len(members), SHARE):
             named = {f"k{n}": c for n, c in enumerate(members[start : start + SHARE])}
-            functions = [(symbol, c.specialisation.function) for symbol, c in named.items()]
+            functions = [(symbol, c.specialisation.result.function) for symbol, c in named.items()]
             yield unit_text(functions), mode, named
 
 
@@ -132,7 +132,7 @@ def present() -> list[str]:
 def check_levels(cases: Sequence[Case], form: str, size: int) -> None:
     """Compare what each compiler makes of cases at each level: results, or where they fail."""
     reference: dict[Case, list[Any]] = {}
-    cases = [c for c in cases if c.specialisation.function.fp == "strict"]
+    cases = [c for c in cases if c.specialisation.result.function.fp == "strict"]
     for compiler, level in itertools.product(present(), LEVELS):
         for case, native in compiled(cases, form, compiler, [level]):
             given = list(case.values(size))
@@ -232,12 +232,13 @@ def arrangements(arguments: Sequence[Any]) -> Iterator[list[Any]]:
 def feed(case: Case, native: LoadedKernel, arguments: Sequence[Any]) -> None:
     """Run a kernel on arguments; where elements may fail also so that the others go on."""
     special = case.specialisation
-    params = special.function.params
+    params = special.result.function.params
     values = [np.asarray(a, p.var.dtype) for a, p in zip(arguments, params, strict=True)]
     shape = np.broadcast_shapes(*(v.shape for v in values))
-    for on_error in ("raise", "nan") if special.function.sites else ("raise",):
+    for on_error in ("raise", "nan") if special.result.function.sites else ("raise",):
         settings = KernelSettings(while_max_iters=LIMIT, on_error=on_error)
-        run_native(special, native, values, np.empty(shape, special.dtype), settings)
+        outs = [np.empty(shape, special.dtypes[0])]
+        run_native(special.result, native, values, outs, shape, None, settings)
 
 
 def main(form: str, count: str, bug: str = "") -> None:

@@ -414,12 +414,12 @@ LIES = {
 def test_wrong_blocks_never_reach_an_engine(lie, complaint, jit):
     honest = lazy(grid(6, 8), (3, 4))
     liar = honest.map_blocks(lie, dtype="float64", meta=np.empty((0, 0)))
-    result = mexdask.apply(LIMITED, honest, liar, jit=jit)
-    where = rf"kernel 'limited': the block of 'y' at \(3, 4\) {complaint}"
+    # A name of its own, for threads of an earlier test's failed graph may still be computing.
+    result = mexdask.apply(LIMITED.replace("limited", "lied_to"), honest, liar, jit=jit)
+    where = rf"kernel 'lied_to': the block of 'y' at \(3, 4\) {complaint}"
     with pytest.raises(mexdask.BlockError, match=where):
         dask.get(result.__dask_graph__(), [(result.name, 1, 1)])
-    stats = mexdask.stats()
-    assert (stats["native"], stats["interpreted"]) == (0, 0)
+    assert "lied_to" not in mexdask.stats()["kernels"]
 
 
 def test_a_wrong_0_d_block():

@@ -41,7 +41,7 @@ def written(types: str, source: str) -> str:
     try:
         parsed = parsed_kernel(source_of_text(source))
         signature = tuple(t.replace(":", " ") for t in types.split())
-        kernel = Specialisation(parsed, signature, "")
+        kernel = Specialisation(parsed, signature, "", None).result
     except KernelError as error:
         parts["error"] = f"{type(error).__name__}{error}\n"
     else:

@@ -37,7 +37,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def unit_and_settings():
     kernel = block_kernel(*["x * c - 0.375", ("float32", float)], {})
-    return kernel.specialisation().unit, kernel.settings
+    return kernel.specialisation().result.unit, kernel.settings
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_what_was_changed_on_the_way_is_refused(unit_and_settings, parcel, place
 
 def test_another_kernel_is_refused(parcel):
     other = block_kernel("x * c - 0.5", ("float32", float), {})
-    decision = accept(other.specialisation().unit, other.settings, parcel)
+    decision = accept(other.specialisation().result.unit, other.settings, parcel)
     assert "dsl_hash" in decision.reason
 
 

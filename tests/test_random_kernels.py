@@ -57,7 +57,7 @@ def specialised(source: str, parameters: Sequence[np.dtype]) -> Specialisation:
 def check_python(k: Kernel) -> None:
     """Compare the interpreter with the plain function, called once per element."""
     special = specialised(k.source, k.parameters)
-    assert special.dtype == k.result
+    assert special.dtypes[0] == k.result
     arguments = columns(k.parameters, LANES)
     got = result(special, None, arguments)
     step = max(1, got.size // CHECKED_BY_PYTHON)
@@ -91,11 +91,11 @@ def differing(
         if form == "simd":
             natives = list(lanes(specials, WIDTH, Path(directory)))
         else:
-            library = Library([s.function for s in specials], Path(directory), extra)
+            library = Library([s.result.function for s in specials], Path(directory), extra)
             natives = [library.kernel(s) for s in specials]
     found = []
     for special, native in zip(specials, natives, strict=True):
-        arguments = columns([p.var.dtype for p in special.function.params], LANES)
+        arguments = columns([p.var.dtype for p in special.result.function.params], LANES)
         got, want = (result(special, engine, arguments) for engine in (native, None))
         found.append(wrong(got, want).size > 0)
     return found
@@ -111,7 +111,7 @@ def failing(
             special = specialised(source, parameters)
         except KernelError:
             continue
-        if not special.function.sites:  # nothing in it can fail
+        if not special.result.function.sites:  # nothing in it can fail
             specials[source] = special
     found = dict(zip(specials, differing(list(specials.values()), form, extra), strict=True))
     return [found.get(source, False) for source in sources]
@@ -130,7 +130,7 @@ def check_native(several: Sequence[Kernel], form: str, extra: Sequence[str] = ()
 
 def with_loops(several: Sequence[Kernel]) -> list[Kernel]:
     """Return the kernels with loops, which are the ones that lanes are made for."""
-    functions = [specialised(k.source, k.parameters).function for k in several]
+    functions = [specialised(k.source, k.parameters).result.function for k in several]
     loops = [any(isinstance(n, (ir.For, ir.While)) for n in ir.walk(f.body)) for f in functions]
     return [k for k, has_loops in zip(several, loops, strict=True) if has_loops]
 

@@ -29,7 +29,7 @@ def widths() -> list[int]:
 
 
 def with_lanes(cases: Sequence[Case], width: int) -> list[Case]:
-    return [c for c in cases if choose(c.specialisation.unit.masked, width).width]
+    return [c for c in cases if choose(c.specialisation.result.unit.masked, width).width]
 
 
 def compiled(

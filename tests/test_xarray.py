@@ -757,7 +757,7 @@ def test_wrong_calls(statement, given, words):
     ("statement", "place", "word"),
     [
         ("a = u\n\nb = hypt(u, v)", "statement:3:5", "hypot"),
-        ("a = (\n  u +\n  u.mean()\n)", "statement:3:3", "method"),
+        ("a = (\n  u +\n  u.mean()\n)", "statement:3:3", "mean(...)"),
         ("a = \\\n   u ** v[0]", "statement:2:9", "subscript"),
         ("    a = u\n    b = lambda: 3", "statement:2:5", "lambda"),
         ("é = 1; b = v @ v", "statement:1:14", "'*'"),

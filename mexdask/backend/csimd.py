@@ -14,9 +14,10 @@ from typing import assert_never
 
 from mexdask import ir
 from mexdask.backend.cabi import CALL_STRUCT
+from mexdask.backend.cdriver import INDENT, entry, key_symbol
 from mexdask.backend.cexpr import c_expr, c_type
 from mexdask.backend.cprelude import helpers
-from mexdask.backend.cscalar import INDENT, TYPES, entry, key_symbol
+from mexdask.backend.cscalar import TYPES
 from mexdask.backend.gangs import line, staging
 from mexdask.backend.lanes import (
     Gang,
@@ -73,6 +74,7 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     params = [f"const {c_type(v.dtype)} *a{k}" for k, v in enumerate(arrays)]
     params += [f"{c_type(d)} *r{k}" for k, d in enumerate(function.results)]
     params += [f"{c_type(p.var.dtype)} {names[p.var]}" for p in function.params if not p.is_array]
+    params += [f"i64 at{k}, i64 by{k}" for k in range(len(function.indices))]
     scalars = {p.var for p in function.params if not p.is_array}
     head = ", ".join(["i64 lanes", "i64 limit", "i64 *tolerated", "i64 *place", *params])
     lines = ["static __attribute__((noinline)) int", f"gang({head})", "{"]
@@ -80,7 +82,9 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     unused = [p.var for p in function.params if p.var in scalars and p.var in plan.uniform]
     lines += [f"{INDENT}(void){names[v]};" for v in unused]
     for variable, name in names.items():
-        if variable in plan.uniform and variable not in scalars:
+        if variable in function.indices:
+            lines += index_declarations(function.indices.index(variable), variable, name, plan)
+        elif variable in plan.uniform and variable not in scalars:
             lines.append(f"{INDENT}{c_type(variable.dtype)} {name} = 0; (void){name};")
         elif variable not in plan.uniform:
             lines += declarations(variable, name, plan, scalars, arrays)
@@ -134,6 +138,17 @@ def declarations(
         else:
             start = "{0}"
         yield f"{INDENT}{kind} {name}_{way} = {start}; (void){name}_{way};"
+
+
+def index_declarations(number: int, variable: ir.Var, name: str, plan: Gang) -> Iterator[str]:
+    """Yield the declarations of an index symbol from its value in the gang's first lane."""
+    if variable in plan.uniform:
+        yield f"{INDENT}i64 {name} = at{number}; (void){name}, (void)by{number};"
+        return
+    for way in range(plan.ways):
+        steps = ", ".join(str(way * plan.lanes + lane) for lane in range(plan.lanes))
+        value = f"(at{number} - (vi64){{0}}) + (vi64){{{steps}}} * by{number}"
+        yield f"{INDENT}vi64 {name}_{way} = {value}; (void){name}_{way};"
 
 
 def stores(masked: MaskedFunction, plan: Gang) -> Iterator[str]:

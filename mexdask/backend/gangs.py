@@ -7,7 +7,7 @@ every element, wherever it stands. An input that does not move is copied once fo
 from __future__ import annotations
 
 from mexdask import ir
-from mexdask.backend.cscalar import INDENT, operands
+from mexdask.backend.cdriver import INDENT, line_params, operands
 
 STAGING = """\
 static __attribute__((noinline)) void take{size}(void *to, const char *from, i64 step, i64 count)
@@ -49,30 +49,29 @@ def line(function: ir.Function, size: int) -> str:
     """Return the C function that runs over one dimension in gangs of ``size`` elements."""
     arrays, scalars = operands(function)
     inputs = len(arrays) - len(function.results)
-    params = ["i64 n", "i64 at", "i64 limit", "i64 tolerant", "i64 *error"]
-    params += ["char *const *p", "const i64 *s"]
-    params += [f"{t} q{k}" for k, t in enumerate(scalars)]
+    params = line_params(function)
     places = "".join(f", g{k}" for k in range(len(arrays)))
     rest = "".join(f", q{k}" for k in range(len(scalars)))
+    rest += "".join(f", at{k} + k * by{k}, by{k}" for k in range(len(function.indices)))
     deep = INDENT * 2
     lines = [
         f"static int line({', '.join(params)})",
         "{",
-        *(f"{INDENT}{t} b{k}[{size}] = {{0}};" for k, t in enumerate(arrays)),
-        *(f"{INDENT}if (s[{k}] == 0) take{bytes_of(arrays[k])}(b{k}, p[{k}], 0, {size});"
+        *(f"{INDENT}{t} row{k}[{size}] = {{0}};" for k, t in enumerate(arrays)),
+        *(f"{INDENT}if (s[{k}] == 0) take{bytes_of(arrays[k])}(row{k}, p[{k}], 0, {size});"
           for k in range(inputs)),
         f"{INDENT}for (i64 k = 0; k < n; k += {size}) {{",
         f"{deep}i64 lanes = n - k < {size} ? n - k : {size}, place = 0;",
         *(f"{deep}const int d{k} = s[{k}] == {bytes_of(t)} && lanes == {size};"
           for k, t in enumerate(arrays)),
-        *(f"{deep}{t} *g{k} = d{k} ? ({t} *)p[{k}] + k : b{k};" for k, t in enumerate(arrays)),
+        *(f"{deep}{t} *g{k} = d{k} ? ({t} *)p[{k}] + k : row{k};" for k, t in enumerate(arrays)),
         *(f"{deep}if (!d{k} && s[{k}])"
-          f" take{bytes_of(arrays[k])}(b{k}, p[{k}] + k * s[{k}], s[{k}], lanes);"
+          f" take{bytes_of(arrays[k])}(row{k}, p[{k}] + k * s[{k}], s[{k}], lanes);"
           for k in range(inputs)),
         f"{deep}int failed = gang(lanes, limit, tolerant ? error : 0, &place{places}{rest});",
         f"{deep}if (failed) {{ *error = at + k + place; return failed; }}",
         *(f"{deep}if (!d{k})"
-          f" put{bytes_of(arrays[k])}(p[{k}] + k * s[{k}], s[{k}], b{k}, lanes);"
+          f" put{bytes_of(arrays[k])}(p[{k}] + k * s[{k}], s[{k}], row{k}, lanes);"
           for k in range(inputs, len(arrays))),
         f"{INDENT}}}",
         f"{INDENT}(void)error;",

@@ -51,7 +51,7 @@ class Interpreter:
         Parameters
         ----------
         arguments : list of numpy.ndarray
-            One for each parameter: shape ``(lanes,)`` or ``()``, in the parameter's dtype.
+            One for each parameter and index symbol: shape ``(lanes,)`` or ``()``, in its dtype.
         lanes : int
             Number of lanes, at least 1.
         limit : int
@@ -63,7 +63,8 @@ class Interpreter:
             The results, each of shape ``(lanes,)``, and the lanes that failed with their sites.
         """
         function = self.masked.function
-        env: Env = {p.var: a for p, a in zip(function.params, arguments, strict=True)}
+        given = [*(p.var for p in function.params), *function.indices]
+        env: Env = dict(zip(given, arguments, strict=True))
         env[self.masked.lanes] = np.ones(lanes, bool)
         if function.sites:
             env[LANE] = np.arange(lanes)

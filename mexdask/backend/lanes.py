@@ -171,6 +171,7 @@ def lanewise_in_loops(masked: MaskedFunction, plan: Gang) -> list[str]:
 def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
     """Yield every variable, parameters first, in order of appearance."""
     yield from (p.var for p in masked.function.params)
+    yield from masked.function.indices
     yield masked.lanes
     for node in ir.walk_masked(masked.body):
         match node:

@@ -50,12 +50,14 @@ def uniform_variables(masked: MaskedFunction) -> Vars:
     statements = list(ir.walk_masked(masked.body))
     sets = [n for n in statements if isinstance(n, ir.Set)]
     masks = {n.target for n in statements if isinstance(n, ir.Mask)}
+    lengths = {v for v in masked.function.indices if v.name.startswith("_n")}
     varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
+    varying |= {*masked.function.indices} - lengths
     varying |= {masked.lanes} | masks | {n.target for n in sets if n.mask is not None}
     waiting = [(n.target, frozenset(reads(n.value))) for n in sets]
     while more := {target for target, found in waiting if found & varying} - varying:
         varying |= more
-    scalars = {p.var for p in masked.function.params if not p.is_array}
+    scalars = {p.var for p in masked.function.params if not p.is_array} | lengths
     return frozenset((scalars | {n.target for n in sets}) - varying)
 
 

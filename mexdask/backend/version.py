@@ -7,8 +7,9 @@ import hashlib
 import pkgutil
 
 GENERATOR_SOURCES = (
-    "ir.py", "irtext.py", "ops.py", "dtypes.py", "backend/cabi.py", "backend/cexpr.py",
-    "backend/cprelude.py", "backend/cscalar.py", "backend/csimd.py", "backend/form.py",
+    "ir.py", "irtext.py", "ops.py", "dtypes.py", "reductions.py", "backend/cabi.py",
+    "backend/cdriver.py", "backend/cexpr.py", "backend/cprelude.py", "backend/creduce.py",
+    "backend/cscalar.py", "backend/csimd.py", "backend/form.py",
     "backend/lanes.py", "backend/liveness.py", "backend/predicate.py", "runtime/dispatch.py",
     "backend/vmath/instance.py", "backend/vmath/primitives.py", "backend/vmath/coefficients.py",
     "backend/vmath/exponential.py", "backend/vmath/inverse.py", "backend/vmath/logarithm.py",

@@ -26,7 +26,14 @@ from mexdask.dtypes import (
     weakened,
 )
 from mexdask.errors import NOWHERE, Diagnostic, Span
-from mexdask.frontend.parse import Constant, Parsed, children, operator_between, span_of
+from mexdask.frontend.parse import (
+    INDEX_SYMBOL,
+    Constant,
+    Parsed,
+    children,
+    operator_between,
+    span_of,
+)
 from mexdask.ops import (
     BY_FUNCTION_NAME,
     CASTS,
@@ -37,6 +44,7 @@ from mexdask.ops import (
     HalfPrecisionError,
     Op,
 )
+from mexdask.reductions import REDUCTIONS, Reduction
 
 BINARY = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%",
@@ -102,6 +110,8 @@ class ExpressionLowering:
     sites: list[ir.Site]
     temporaries: int
     local_names: frozenset[str]
+    ndim: int | None
+    indices: dict[ir.Var, None]
     constants: dict[str, Constant]
     helpers: dict[str, Parsed]
     milestones: set[ast.expr]
@@ -110,8 +120,8 @@ class ExpressionLowering:
         """Return the value of a local."""
         raise AssertionError("the statements' half knows the locals")
 
-    def inline(self, helper: Parsed, values: list[Value], node: ast.Call) -> Value:
-        """Return the result of a helper function, whose body is lowered here."""
+    def inline(self, helper: Parsed, values: list[Value], node: ast.Call) -> list[Value]:
+        """Return the results of a helper function, whose body is lowered here."""
         raise AssertionError("the statements' half lowers bodies")
 
     # Complaints, checks, temporaries.
@@ -293,15 +303,33 @@ class ExpressionLowering:
             raise
 
     def name(self, name: str, span: Span) -> Value:
-        """Lower a name: a local, else a constant."""
+        """Lower a name: a local, an index symbol, else a constant."""
         if name in self.local_names:
             return self.read(name, span)
+        if INDEX_SYMBOL.fullmatch(name):
+            return self.index_symbol(name, span)
         if (constant := self.constants.get(name)) is None:
             return self.literal(CONSTANTS[name], span)
         if isinstance(constant.type, np.dtype):
             return Value(ir.Const(constant.value, constant.type), constant.type)
         assert not isinstance(constant.value, complex)
         return self.literal(constant.value, span)
+
+    def index_symbol(self, name: str, span: Span) -> Value:
+        """Lower an index symbol, an int64 of the whole array."""
+        if self.ndim is None:
+            self.fail("index-symbol", f"{name!r} has no array to count in", span,
+                      "pass an array, or call mexdask.fromkernel(kernel, shape)")  # fmt: skip
+        if name == "_ndim":
+            return Value(ir.Const(self.ndim, INT64), INT64)
+        if name != "_flat_idx" and int(name[2]) >= self.ndim:
+            known = [f"{name[:2]}{axis}" for axis in range(self.ndim)]
+            self.fail("index-symbol", f"{name!r} is of a dimension that the array does not have, "
+                      f"it has {self.ndim}", span,
+                      f"use {' or '.join(known)}" if known else "leave it out")  # fmt: skip
+        variable = ir.Var(name, INT64)
+        self.indices[variable] = None
+        return Value(variable, INT64)
 
     def literal(self, literal: bool | int | float, span: Span) -> Value:
         """Lower a literal, which keeps its exact value until it meets a dtype."""
@@ -516,11 +544,13 @@ class ExpressionLowering:
         values = self.operands(nodes)
         span = span_of(node)
         if bare and name in self.helpers:
-            return self.inline(self.helpers[name], values, node)
+            return self.inline(self.helpers[name], values, node)[0]
         if name in CASTS:
             return self.cast(CASTS[name] if bare or name != "bool" else BOOL, values[0], span)
         if name == "where":
             return self.where(values, nodes, span)
+        if name in REDUCTIONS and len(values) == 1:
+            return self.reduction(REDUCTIONS[name], values[0], node)
         if name in ("min", "max"):
             return self.extremum("<" if name == "min" else ">", values, span)
         weak_stays_weak = bare and name in BUILTINS
@@ -528,6 +558,10 @@ class ExpressionLowering:
             value = self.binary_named(operator, values[0], values[1], span)
             return value if weak_stays_weak else self.strong(value, span)
         return self.operation(BY_FUNCTION_NAME[name], values, span, weak_stays_weak=weak_stays_weak)
+
+    def reduction(self, row: Reduction, value: Value, node: ast.Call) -> Value:
+        """Return the result of a reduction, which a stage of its own will compute."""
+        raise AssertionError("the statements' half knows where it stands")
 
     def strong(self, value: Value, span: Span) -> Value:
         """Return a value with the dtype that holds it for good."""

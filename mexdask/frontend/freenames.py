@@ -14,7 +14,14 @@ import numpy as np
 
 from mexdask.dtypes import supported
 from mexdask.errors import ArgumentError, Diagnostic, KernelSyntaxError, SourceText, described
-from mexdask.frontend.parse import MODULES, Parsed, parse, pragma_comments, span_of
+from mexdask.frontend.parse import (
+    INDEX_SYMBOL,
+    MODULES,
+    Parsed,
+    parse,
+    pragma_comments,
+    span_of,
+)
 from mexdask.frontend.source import source_of_function, stale
 from mexdask.frontend.validate import validate
 from mexdask.ops import ALIASES, CONSTANTS, FUNCTION_NAMES
@@ -80,7 +87,7 @@ def take_in(function: types.FunctionType, source: SourceText, gathered: Gathered
     check_text(function, parsed)
     for node in free_names(function, parsed):
         value = value_of(function, node.id)
-        if value is ABSENT or means_the_same(node.id, value):
+        if value is ABSENT or means_the_same(node.id, value) or INDEX_SYMBOL.fullmatch(node.id):
             continue
         if (found := complaint(node, value)) is not None:
             gathered.complaints.append((source, found))

@@ -37,7 +37,7 @@ REJECTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.Starred: ("a starred expression", "name each value"),
     ast.Subscript: ("a subscript", "a kernel sees one element; pass what it needs as parameters"),
     ast.Try: ("a 'try' statement", "kernels cannot raise; test the condition with 'if'"),
-    ast.Tuple: ("a tuple", "tuples stand only in assignments: a, b = b, a"),
+    ast.Tuple: ("a tuple", "tuples stand only in assignments and after return"),
     ast.With: ("a 'with' block", "a kernel has no resources to manage"),
     ast.Yield: ("'yield'", "return one value for each element"),
     ast.YieldFrom: ("'yield from'", "return one value for each element"),

@@ -28,6 +28,8 @@ from mexdask.frontend.parse import (
     operator_between,
     span_of,
 )
+from mexdask.frontend.stages import ParamType, ReducedHere, split
+from mexdask.reductions import Reduction
 
 MAX_ROUNDS = 400
 WIDEN_AFTER = 12
@@ -46,14 +48,6 @@ class Missing(Enum):
 
 State = Type | Missing
 Env = dict[str, State]
-
-
-@dataclass(frozen=True, slots=True)
-class ParamType:
-    """The type of an argument, and whether it is read per element."""
-
-    type: Type
-    is_array: bool
 
 
 @dataclass
@@ -75,7 +69,10 @@ class LoopFrame:
 
 
 def lower(
-    parsed: Parsed, types: Mapping[str, ParamType], result_dtype: np.dtype | None = None
+    parsed: Parsed,
+    types: Mapping[str, ParamType],
+    result_dtype: np.dtype | None = None,
+    ndim: int | None = None,
 ) -> ir.Program:
     """Lower a validated kernel for arguments of given types.
 
@@ -86,19 +83,24 @@ def lower(
     types : mapping of str to ParamType
         The type of each parameter.
     result_dtype : numpy.dtype, optional
-        What the result is cast to.
+        What every result is cast to.
+    ndim : int, optional
+        Dimensions of the whole array, which kernels with index symbols need.
 
     Raises
     ------
     KernelTypeError
         With every complaint about dtypes, unassigned names and missing returns.
     """
-    lowering = Lowering(parsed, types, result_dtype)
+    lowering = Lowering(parsed, types, result_dtype, ndim)
     lowering.until_settled(lowering.kernel)
     if lowering.complaints:
         ordered = sorted(lowering.complaints, key=lambda d: (d.span.line, d.span.col))
         raise KernelTypeError(parsed.source, tuple(dict.fromkeys(ordered)))
-    return ir.Program((lowering.function(),))
+    function = lowering.function()
+    if not lowering.reduced:
+        return ir.Program((function,))
+    return split(function, lowering.reduced, types, parsed.source)
 
 
 @dataclass
@@ -118,11 +120,16 @@ class Lowering(ExpressionLowering):
     """
 
     def __init__(
-        self, parsed: Parsed, types: Mapping[str, ParamType], result_dtype: np.dtype | None
+        self,
+        parsed: Parsed,
+        types: Mapping[str, ParamType],
+        result_dtype: np.dtype | None,
+        ndim: int | None,
     ):
         self.parsed = parsed
         self.types = types
         self.result_dtype = result_dtype
+        self.ndim = ndim
         self.local_names = parsed.variables
         self.assigned: dict[int, list[str]] = {}
         self.source = parsed.source
@@ -144,6 +151,10 @@ class Lowering(ExpressionLowering):
         self.widen = False
         self.endless = NOWHERE
         self.env: Env | None = {name: t.type for name, t in types.items()}
+        self.indices: dict[ir.Var, None] = {}
+        self.reduced: list[ReducedHere] = []
+        self.top = self.out
+        self.may_have_returned = False
 
     def until_settled(self, work: Callable[[], T]) -> T:
         """Do a part of the lowering again until it assumes what it finds; return its result."""
@@ -151,7 +162,7 @@ class Lowering(ExpressionLowering):
         out, env, endless = self.out, self.env and dict(self.env), self.endless
         counts = (self.temporaries, self.calls)
         returned = (self.inlined[-1].result if self.inlined else self.result).found
-        grown: list[list[Any]] = [out, self.complaints, self.sites, returned]
+        grown: list[list[Any]] = [out, self.complaints, self.sites, self.reduced, returned]
         lengths = [len(items) for items in grown]
         try:
             for number in range(MAX_ROUNDS):
@@ -169,6 +180,7 @@ class Lowering(ExpressionLowering):
 
     def kernel(self) -> None:
         """Lower the kernel's body."""
+        self.may_have_returned = False
         self.statements(self.parsed.body)
         self.ending(self.result)
         self.settle(self.result)
@@ -180,10 +192,10 @@ class Lowering(ExpressionLowering):
             for name in self.parsed.parameters
         )
         name = "expression" if self.parsed.is_expression else self.parsed.source.name
-        results = (self.returned_dtype(),)
         return ir.Function(
-            name, params, results, tuple(self.out), tuple(self.sites), self.parsed.fp
-        )
+            name, params, self.returned_dtypes(), tuple(self.out), tuple(self.sites),
+            self.parsed.fp, tuple(sorted(self.indices, key=lambda v: v.name)),
+        )  # fmt: skip
 
     def ending(self, result: Assumed) -> None:
         """Complain about paths that end without a result."""
@@ -202,12 +214,12 @@ class Lowering(ExpressionLowering):
 
     # Helper functions.
 
-    def inline(self, helper: Parsed, values: list[Value], node: ast.Call) -> Value:
+    def inline(self, helper: Parsed, values: list[Value], node: ast.Call) -> list[Value]:
         """Lower a helper's body in place of a call; its locals are this call's own."""
         return self.until_settled(partial(self.inline_once, helper, values, node))
 
-    def inline_once(self, helper: Parsed, values: list[Value], node: ast.Call) -> Value:
-        """Lower a helper's body under what is assumed of its result."""
+    def inline_once(self, helper: Parsed, values: list[Value], node: ast.Call) -> list[Value]:
+        """Lower a helper's body under what is assumed of its results."""
         assert helper.definition is not None
         self.calls += 1
         if self.calls > MAX_CALLS:
@@ -224,8 +236,12 @@ class Lowering(ExpressionLowering):
         defaults = dict(zip(helper.defaults, literals, strict=True))
         given = dict(zip(helper.parameters, values, strict=False))
         arguments = {name: given.get(name) or defaults[name] for name in helper.parameters}
-        saved = (self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out)
-        self.parsed, self.env, self.loops, self.out = helper, {}, [], []
+        saved = (self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out,
+                 self.top)  # fmt: skip
+        self.parsed, self.env, self.loops, body = helper, {}, [], list[ir.Stmt]()
+        known = len(self.reduced)
+        self.top = body if self.out is self.top else self.top
+        self.out = body
         self.local_names = helper.variables
         self.prefix = f"{helper.definition.name}#{self.calls}."
         self.inlined.append(call)
@@ -234,27 +250,52 @@ class Lowering(ExpressionLowering):
                 self.assign(name, value, call.place)
             self.statements(helper.body)
             self.ending(call.result)
-            body = self.out
         finally:
             self.inlined.pop()
-            self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out = saved
+            (self.parsed, self.env, self.local_names, self.loops, self.prefix, self.out,
+             self.top) = saved  # fmt: skip
         result = self.settle(call.result)
-        if result is None or isinstance(t := result["return"], Missing):
+        if result is None or any(isinstance(t, Missing) for t in result.values()):
             raise Abandon
-        self.splice(label, body)
-        return Value(self.result_variable(label, t), t)
+        if self.splice(label, body) and len(self.reduced) > known:
+            self.complain("reduction", f"a reduction in {helper.source.name}(), which may return "
+                          "early", call.place, "reduce before the first 'return'")  # fmt: skip
+        types = [t for t in result.values() if not isinstance(t, Missing)]
+        return [Value(self.result_variable(label, n, t), t) for n, t in enumerate(types)]
 
-    def splice(self, label: str, body: list[ir.Stmt]) -> None:
-        """Emit an inlined body; it needs no block if only its end leaves it."""
+    def splice(self, label: str, body: list[ir.Stmt]) -> bool:
+        """Emit an inlined body; return whether it needs a block: not if only its end leaves it."""
         leave = ir.Leave(label)
         if body and body[-1] == leave and leave not in ir.walk(tuple(body[:-1])):
             self.out += body[:-1]
-        else:
-            self.out.append(ir.Block(label, tuple(body)))
+            return False
+        self.out.append(ir.Block(label, tuple(body)))
+        return True
 
-    def result_variable(self, label: str, t: Type) -> ir.Var:
-        """Return the hidden local that takes an inlined call's result."""
-        return ir.Var(f"%{label}", held(t))
+    def reduction(self, row: Reduction, value: Value, node: ast.Call) -> Value:
+        """Lower a reduction: its operand gets a name, its result is a variable from outside."""
+        spelt = f"{ast.unparse(node.func)}()"
+        if self.out is not self.top or self.may_have_returned:
+            where = "inside a condition or a loop"
+            if self.out is self.top:
+                where = "after a 'return' that some elements take"
+            self.fail("reduction", f"{spelt} reduces over the whole array and cannot stand {where}",
+                      span_of(node.func), "reduce at the top of the kernel: m = ...")  # fmt: skip
+        operand = self.materialised(value, span_of(node.args[0]))
+        try:
+            dtype = row.result(operand.dtype)
+        except TypeError:
+            self.fail("dtype-mismatch", f"{spelt} is not defined for {type_name(value.type)}",
+                      span_of(node.func), "it takes real numbers, such as abs(z)")  # fmt: skip
+        kept = self.temporary(operand.dtype)
+        self.out.append(ir.Assign(kept, operand))
+        result = ir.Var(f"%reduced{len(self.reduced)}", dtype)
+        self.reduced.append(ReducedHere(row.name, kept, result, span_of(node)))
+        return Value(result, dtype)
+
+    def result_variable(self, label: str, number: int, t: Type) -> ir.Var:
+        """Return the hidden local that takes one of an inlined call's results."""
+        return ir.Var(f"%{label}.{number}" if number else f"%{label}", held(t))
 
     def var(self, name: str, dtype: np.dtype) -> ir.Var:
         """Return the IR's variable for a local of the function in hand."""
@@ -358,7 +399,7 @@ class Lowering(ExpressionLowering):
                 self.env = None
             case ast.Return(value):
                 assert value is not None
-                self.give_back(self.expression(value), value)
+                self.give_back(self.several(value), value)
             case ast.Pass() | ast.Expr():
                 pass
             case _:
@@ -373,10 +414,8 @@ class Lowering(ExpressionLowering):
 
     def assignment(self, targets: list[ast.expr], node: ast.expr) -> None:
         """Lower an assignment to names and tuples; every value is taken before any is set."""
-        several = len(targets) > 1
-        parts = node.elts if isinstance(node, ast.Tuple) else [node]
-        values = self.operands(parts)
-        if several or len(values) > 1:
+        values = self.several(node)
+        if len(targets) > 1 or len(values) > 1:
             values = [self.kept(value, names_change=True) for value in values]
         for target in targets:
             names = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
@@ -384,36 +423,54 @@ class Lowering(ExpressionLowering):
                 assert isinstance(name, ast.Name)
                 self.assign(name.id, value, span_of(node))
 
-    def give_back(self, value: Value, node: ast.expr) -> None:
+    def several(self, node: ast.expr) -> list[Value]:
+        """Lower what may be a tuple: several expressions, or a call that gives several results."""
+        match node:
+            case ast.Tuple(elements):
+                return self.operands(elements)
+            case ast.Call(ast.Name(name), arguments) if name in self.helpers:
+                return self.inline(self.helpers[name], self.operands(arguments), node)
+            case _:
+                return [self.expression(node)]
+
+    def give_back(self, values: list[Value], node: ast.expr) -> None:
         """Lower a ``return``, of the kernel or of a helper."""
+        places = node.elts if isinstance(node, ast.Tuple) else [node] * len(values)
         if self.inlined:
-            self.give_back_to_caller(value, node)
+            self.give_back_to_caller(values, places)
             return
-        self.result.found.append({"return": value.type})
-        dtype = self.returned_dtype()
-        expr = self.coerced(value, dtype, span_of(node), cast=self.result_dtype is not None)
-        self.out.append(ir.Return((expr,)))
+        self.result.found.append(numbered(values))
+        self.may_have_returned = True
+        cast = self.result_dtype is not None
+        self.out.append(ir.Return(tuple(
+            self.coerced(value, dtype, span_of(place), cast=cast)
+            for value, dtype, place in zip(values, self.returned_dtypes(), places, strict=True)
+        )))  # fmt: skip
         self.env = None
 
-    def give_back_to_caller(self, value: Value, node: ast.expr) -> None:
-        """Lower a helper's ``return``: set the call's result, leave the inlined body."""
+    def give_back_to_caller(self, values: list[Value], places: list[ast.expr]) -> None:
+        """Lower a helper's ``return``: set the call's results, leave the inlined body."""
         call = self.inlined[-1]
-        call.result.found.append({"return": value.type})
-        known = call.result.types or {"return": value.type}
-        t = known["return"]
-        assert not isinstance(t, Missing)
-        variable = self.result_variable(call.label, t)
-        if held(value.type).kind != "c" or held(t).kind == "c":
-            self.out.append(ir.Assign(variable, self.coerced(value, held(t), span_of(node))))
+        call.result.found.append(numbered(values))
+        known = call.result.types or numbered(values)
+        for n, (value, t, place) in enumerate(zip(values, known.values(), places, strict=True)):
+            assert not isinstance(t, Missing)
+            variable = self.result_variable(call.label, n, t)
+            if held(value.type).kind != "c" or held(t).kind == "c":
+                expr = self.coerced(value, held(t), span_of(place))
+                self.out.append(ir.Assign(variable, expr))
         self.out.append(ir.Leave(call.label))
         self.env = None
 
-    def returned_dtype(self) -> np.dtype:
-        """Return the dtype of the result, as far as it is known."""
-        if self.result_dtype is not None:
-            return self.result_dtype
+    def returned_dtypes(self) -> tuple[np.dtype, ...]:
+        """Return the dtypes of the results, as far as they are known."""
         known = [self.result.types] if self.result.types else self.result.found
-        return held(join(*(t for env in known for t in env.values() if not isinstance(t, Missing))))
+        if self.result_dtype is not None:
+            return (self.result_dtype,) * len(known[0])
+        columns = zip(*(env.values() for env in known), strict=True)
+        return tuple(
+            held(join(*(t for t in column if not isinstance(t, Missing)))) for column in columns
+        )
 
     def body(self, nodes: list[ast.stmt], env: Env) -> tuple[list[ir.Stmt], Env | None]:
         """Lower statements into a list of their own; return the state after them too."""
@@ -599,6 +656,11 @@ class Lowering(ExpressionLowering):
             raise Abandon
         self.fail("maybe-unassigned", f"{name!r} may be unassigned here", span,
                   f"assign {name!r} before the if or the loop that sets it")  # fmt: skip
+
+
+def numbered(values: list[Value]) -> Env:
+    """Return the types of the results of one ``return``, by number."""
+    return {f"return {n}": value.type for n, value in enumerate(values)}
 
 
 def keyword(node: ast.stmt) -> Span:

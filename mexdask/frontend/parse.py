@@ -20,6 +20,7 @@ from mexdask.frontend.hints import PLAIN_PYTHON, SYNTAX_HINTS
 from mexdask.frontend.source import PRAGMA
 from mexdask.ir import Number
 from mexdask.ops import CASTS, CONSTANTS, FUNCTION_NAMES
+from mexdask.reductions import REDUCTIONS
 from mexdask.stack import roomy
 
 MAX_SOURCE_BYTES = 64 * 1024
@@ -68,6 +69,23 @@ class Parsed:
     depth: int = 0
 
     @functools.cached_property
+    def uses_indices(self) -> bool:
+        """Tell whether the kernel or a helper reads an index symbol, whose meaning needs shapes."""
+        return any(
+            isinstance(n, ast.Name) and INDEX_SYMBOL.fullmatch(n.id) for n in self.every_node()
+        )
+
+    @functools.cached_property
+    def reduces(self) -> bool:
+        """Tell whether the kernel or a helper calls a reduction."""
+        return any(isinstance(n, ast.Call) and is_reduction(n) for n in self.every_node())
+
+    def every_node(self) -> Iterator[ast.AST]:
+        """Yield every node of the kernel and its helpers."""
+        for function in (self, *self.helpers.values()):
+            yield from function.nodes
+
+    @functools.cached_property
     def lines(self) -> list[bytes]:
         """Return the lines of the text as ``ast`` counts their columns."""
         return self.source.text.encode(errors="replace").split(b"\n")
@@ -108,6 +126,15 @@ def names_set(nodes: Iterable[ast.AST]) -> frozenset[str]:
     return frozenset(
         n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     )
+
+
+def is_reduction(node: ast.Call) -> bool:
+    """Tell whether a call is one of a reduction over the whole array."""
+    match node.func:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name in REDUCTIONS and (name not in ("min", "max") or len(node.args) == 1)
+        case _:
+            return False
 
 
 def span_of(node: Any) -> Span:
@@ -418,7 +445,10 @@ def parse_expression(
         for n in names
         if n.id in given
         or not (
-            n.id in CONSTANTS or n.id in FUNCTION_NAMES or (n.id in MODULES and id(n) in modules)
+            n.id in CONSTANTS
+            or n.id in FUNCTION_NAMES
+            or (n.id in MODULES and id(n) in modules)
+            or INDEX_SYMBOL.fullmatch(n.id)
         )
     }
     result = ast.copy_location(ast.Return(value), value)

@@ -15,17 +15,17 @@ from mexdask.frontend.parse import (
     Constant,
     Parsed,
     head_of,
+    is_reduction,
     operator_between,
     reserved,
     span_of,
 )
 from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS, FUNCTION_NAMES
+from mexdask.reductions import REDUCTIONS
 
 MAX_LOCALS = 256
 MAX_LOOPS = 20
 """Loops in loops that Python itself takes."""
-
-REDUCTIONS = frozenset("sum prod mean any all nansum nanmean nanmin nanmax".split())
 
 
 def validate(parsed: Parsed) -> None:
@@ -86,6 +86,7 @@ class Checker:
         self.known = known
         self.complaints: list[Diagnostic] = []
         self.variables = set(parsed.variables)
+        self.results = result_count(parsed, known.functions)
         self.loops = 0
 
     def run(self) -> None:
@@ -178,9 +179,24 @@ class Checker:
         """Check a ``return``."""
         if value is None:
             self.complain("empty-return", "'return' without a value", node, "return a number")
-        elif isinstance(value, ast.Tuple):
-            self.complain("several-results", "several results are not supported yet", value,
-                          "return one value; call one kernel for each result")  # fmt: skip
+            return
+        count = value_count(value, self.known.functions)
+        if count != self.results:
+            self.complain("several-results", f"a return of {counted(count)}, after one of "
+                          f"{counted(self.results)}", value,
+                          "give the same number of results at every return")  # fmt: skip
+        elif isinstance(value, ast.Tuple) and count < 2:
+            self.complain("several-results", f"a tuple of {counted(count)}", value,
+                          "return a number, or two and more")  # fmt: skip
+        self.several(value)
+
+    def several(self, value: ast.expr) -> None:
+        """Check what may be a tuple: several expressions, or a call that gives several results."""
+        if isinstance(value, ast.Tuple):
+            for element in value.elts:
+                self.expression(element)
+        elif isinstance(value, ast.Call):
+            self.call(value)
         else:
             self.expression(value)
 
@@ -235,7 +251,7 @@ class Checker:
             case ast.Name(name):
                 self.reserved(name, node)
             case ast.Tuple(elements) | ast.List(elements) if value is not None:
-                if not isinstance(value, ast.Tuple) or len(value.elts) != len(elements):
+                if value_count(value, self.known.functions) != len(elements):
                     self.complain(
                         "bad-target",
                         f"{len(elements)} names need {len(elements)} values beside them",
@@ -261,11 +277,8 @@ class Checker:
 
     def assigned_value(self, targets: list[ast.expr], value: ast.expr) -> None:
         """Check the right side of an assignment; a tuple belongs there beside tuple targets."""
-        if isinstance(value, ast.Tuple) and any(
-            isinstance(t, (ast.Tuple, ast.List)) for t in targets
-        ):
-            for element in value.elts:
-                self.expression(element)
+        if any(isinstance(t, (ast.Tuple, ast.List)) for t in targets):
+            self.several(value)
         else:
             self.expression(value)
 
@@ -302,6 +315,11 @@ class Checker:
                 for part in (test, body, orelse):
                     self.expression(part)
             case ast.Call():
+                count = value_count(node, self.known.functions)
+                if count > 1:
+                    name = ast.unparse(node.func)
+                    self.complain("several-results", f"{name}() gives {counted(count)}", node.func,
+                                  f"take them apart: a, b = {name}(...)")  # fmt: skip
                 self.call(node)
             case ast.Attribute():
                 self.attribute(node)
@@ -330,14 +348,11 @@ class Checker:
         if name == "__debug__":
             self.reserved(name, node)
             return
-        if self.parsed.is_expression and INDEX_SYMBOL.fullmatch(name):
-            self.variables.discard(name)
         if name in self.variables or name in CONSTANTS or name in self.known.constants:
             return
         if INDEX_SYMBOL.fullmatch(name):
-            self.complain("index-symbol", f"the index symbol {name!r} is not supported yet", node,
-                          "pass an array of indices, such as da.arange(n)")  # fmt: skip
-        elif name in FUNCTION_NAMES or name in REDUCTIONS or name in self.known.functions:
+            return
+        if name in FUNCTION_NAMES or name in self.known.functions:
             self.complain("function-as-value", f"function {name!r} is used as a value", node,
                           f"call it: {name}(...)")  # fmt: skip
         else:
@@ -383,12 +398,12 @@ class Checker:
             else:
                 self.expression(argument)
         for keyword in node.keywords:
-            self.complain(
-                "keyword-argument",
-                "keyword arguments are not part of the kernel language",
-                keyword,
-                "give the arguments by position",
-            )
+            hint = "give the arguments by position"
+            if is_reduction(node):
+                hint = "a kernel reduces over the whole array; reduce along an axis outside it"
+            self.complain("keyword-argument",
+                          "keyword arguments are not part of the kernel language",
+                          keyword, hint)  # fmt: skip
             self.expression(keyword.value)
         match node.func:
             case ast.Name(name):
@@ -451,14 +466,7 @@ class Checker:
     def called(self, node: ast.Call, spelt: str, name: str) -> None:
         """Check a call of a function by its name in the table."""
         count = len(node.args)
-        if name in REDUCTIONS or (name in ("min", "max") and count == 1):
-            self.complain(
-                "reduction",
-                f"the reduction {spelt}() is not supported yet",
-                node.func,
-                "reduce the array before or after the call, such as da.mean(x)",
-            )
-        elif spelt == "math.remainder":
+        if spelt == "math.remainder":
             self.complain(
                 "unknown-function",
                 "math.remainder rounds its quotient, unlike np.remainder",
@@ -483,13 +491,13 @@ class Checker:
     def arity_fits(self, name: str, count: int) -> bool:
         """Tell whether a function takes that many arguments."""
         if name in ("min", "max"):
-            return count >= 2
+            return count >= 1
         return count == expected_arity(name)
 
 
 def expected_arity(name: str) -> int:
     """Return how many arguments a function of fixed arity takes."""
-    if name in CASTS:
+    if name in CASTS or name in REDUCTIONS:
         return 1
     return 3 if name == "where" else BY_FUNCTION_NAME[name].arity
 
@@ -497,7 +505,7 @@ def expected_arity(name: str) -> int:
 def arity_text(name: str) -> str:
     """Return how many arguments a function takes, in words."""
     if name in ("min", "max"):
-        return "2 or more arguments"
+        return "1 or more arguments"
     count = expected_arity(name)
     return f"{count} argument{'s' if count > 1 else ''}"
 
@@ -511,3 +519,28 @@ def arity_hint(name: str) -> str:
     if name in ("min", "max"):
         return f"write {name}(a, b)"
     return f"write {name}({', '.join('abc'[: expected_arity(name)])})"
+
+
+def counted(results: int) -> str:
+    """Return a number of results in words."""
+    return f"{results or 'no'} value{'' if results == 1 else 's'}"
+
+
+def value_count(value: ast.expr, functions: dict[str, Parsed], seen: tuple[str, ...] = ()) -> int:
+    """Return how many values an expression gives: those of a tuple, or of a helper's return."""
+    match value:
+        case ast.Tuple(elements):
+            return len(elements)
+        case ast.Call(ast.Name(name)) if name in functions and name not in seen:
+            return result_count(functions[name], functions, (*seen, name))
+        case _:
+            return 1
+
+
+def result_count(function: Parsed, functions: dict[str, Parsed], seen: tuple[str, ...] = ()) -> int:
+    """Return how many values the first ``return`` of a function gives."""
+    for statement in function.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Return) and node.value is not None:
+                return value_count(node.value, functions, seen)
+    return 1

@@ -7,10 +7,12 @@ from mexdask.frontend.source import source_of_text
 from mexdask.specialise import Specialisation, parsed_kernel
 
 
-def lowered(source: str, types: str = "", result: str = "") -> Specialisation:
+def lowered(
+    source: str, types: str = "", result: str = "", ndim: int | None = None
+) -> Specialisation:
     """Lower a text for argument types such as ``"float64[] uint8 weak:int"``."""
     signature = tuple(t.replace(":", " ") for t in types.split())
-    return Specialisation(parsed_kernel(source_of_text(source)), signature, result)
+    return Specialisation(parsed_kernel(source_of_text(source)), signature, result, ndim)
 
 
 def complaints(source: str, types: str = "", result: str = "") -> list[Diagnostic]:

@@ -157,12 +157,12 @@ def tried(chance: random.Random, text: str) -> str:
         signature = tuple(chance.choice(TYPES) for _ in parsed.parameters)
         result = chance.choice(("", "", "float32", "int8", "bool"))
         try:
-            kernel = Specialisation(parsed, signature, result)
+            kernel = Specialisation(parsed, signature, result, chance.choice((None, 0, 2)))
         except KernelTypeError as error:
             check_places(error)
             outcome = "types"
         else:
-            assert function_text(kernel.function).startswith("kernel ")
+            assert function_text(kernel.result.function).startswith("kernel ")
     assert callable(scalar_function(parsed))
     return outcome
 

@@ -62,7 +62,7 @@ def test_deepest_kernels_run(name):
 
 @pytest.mark.parametrize("name", NESTED)
 def test_c_stays_within_the_brackets_that_compilers_take(name):
-    function = lowered(nested(name, LEVELS), "float64[]").function
+    function = lowered(nested(name, LEVELS), "float64[]").result.function
     depth = deepest = 0
     for character in scalar_c(function, "k", "0"):
         depth += (character in "({[") - (character in ")}]")

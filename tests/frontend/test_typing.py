@@ -117,8 +117,8 @@ CASES = [
 def test_result_dtype_and_ir(case):
     source, types, expected, line = case
     kernel = lowered(source, types)
-    text = function_text(kernel.function)
-    assert kernel.dtype.name == expected, text
+    text = function_text(kernel.result.function)
+    assert kernel.dtypes[0].name == expected, text
     assert line in text
     assert text.splitlines()[0].endswith(f"-> {expected}  # fp=strict")
 
@@ -126,8 +126,8 @@ def test_result_dtype_and_ir(case):
 @pytest.mark.parametrize("result", ["bool", "int8", "float32", "complex64"])
 def test_dtype_option_casts_every_return(result):
     kernel = lowered(body("if x: return x", "return 2.5"), "float64[] int8", result)
-    assert kernel.dtype.name == result
-    assert kernel.function.results == (np.dtype(result),)
+    assert kernel.dtypes[0].name == result
+    assert kernel.result.function.results == (np.dtype(result),)
 
 
 def of(t: str):
@@ -157,7 +157,7 @@ def test_binary_operators_promote_as_numpy_does(operator):
             expected = "refused"
         types = " ".join(t if t in weak else f"{t}[]" for t in pair)
         try:
-            found = lowered(f"x {operator} y", types).dtype.name
+            found = lowered(f"x {operator} y", types).dtypes[0].name
         except KernelTypeError:
             found = "refused"
         if found != expected:
@@ -175,7 +175,7 @@ def test_functions_promote_as_numpy_does(name):
         if expected == "float16" or (name == "sign" and t.startswith("complex")):
             expected = "refused"
         try:
-            found = lowered(f"{name}(x)", f"{t}[]").dtype.name
+            found = lowered(f"{name}(x)", f"{t}[]").dtypes[0].name
         except KernelTypeError:
             found = "refused"
         assert found == expected, t
@@ -189,9 +189,9 @@ def test_joins_are_those_of_result_type(first):
         types = f"{first if first.startswith('weak') else first + '[]'} {second}[]"
         for source in ("x if y else y", "where(y, x, y)", "x or y"):
             source = source.replace("x if y else y", "x if y == y else y")
-            assert lowered(source, types).dtype.name == expected, (source, second)
+            assert lowered(source, types).dtypes[0].name == expected, (source, second)
         source = body("a = x", "if y == 1: a = y", "return a")
-        assert lowered(source, types).dtype.name == expected, second
+        assert lowered(source, types).dtypes[0].name == expected, second
 
 
 def test_what_a_type_error_hides_is_not_guessed():
@@ -204,4 +204,4 @@ def test_what_a_type_error_hides_is_not_guessed():
 def test_lowering_settles_for_long_chains_of_types():
     lines = ["v0 = x"] + [f"v{i} = 0" for i in range(1, 40)] + ["for i in range(3):"]
     lines += [f"    v{i} = v{i - 1} + v{i}" for i in range(39, 0, -1)] + ["return v39"]
-    assert lowered(body(*lines), "float32[] int8").dtype.name == "float32"
+    assert lowered(body(*lines), "float32[] int8").dtypes[0].name == "float32"

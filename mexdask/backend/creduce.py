@@ -1,0 +1,144 @@
+"""C text that reduces a buffer of results into a record of partial results.
+
+The record's words are those of ``reductions``: value, rest, count. A float sum runs in float64: 32
+columns of at most 4 terms, which every vector width holds, added up pairwise (Higham, The accuracy
+of floating point summation, 1993); the buffers' sums are added with Neumaier's compensation
+(Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen, 1974).
+Extremes of floats are those of integers in the same order, so that -0.0 is smaller than 0.0
+wherever the two stand.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mexdask import ir
+from mexdask.backend.cexpr import c_type
+from mexdask.reductions import REDUCTIONS, Reduction
+
+BUFFER = 1024
+"""Elements that are computed before they are reduced: a few kilobytes of each result."""
+
+WORD = "typedef union { f64 f; i64 i; u64 u; } me_word;\n"
+
+OF_FLOATS = """\
+    f64 part[256];
+    i64 k = 0, taken = 0;
+    for (int l = 0; l < 256; ++l) part[l] = {start};
+    for (; k + 32 <= n; k += 32) {{
+        f64 *column = part + k / 128 * 32;
+        for (int l = 0; l < 32; ++l) {{ const f64 x = b[k + l]; column[l] {step}; {count} }}
+    }}
+    for (f64 *column = part + k / 128 * 32; k < n; ++k) {{
+        const f64 x = b[k]; column[k % 32] {step}; {count}
+    }}
+    for (int w = 128; w; w /= 2)
+        for (int l = 0; l < w; ++l) part[l] {join} part[l + w];
+"""
+COMPENSATED = """\
+    const f64 old = r[0].f, sum = old + part[0];
+    const f64 lost = __builtin_fabs(old) >= __builtin_fabs(part[0])
+        ? (old - sum) + part[0] : (part[0] - sum) + old;
+    r[0].f = sum;
+    if (__builtin_isfinite(sum)) r[1].f += lost;
+"""
+INTEGERS = """\
+    u64 value = r[0].u;
+    const i64 taken = n;
+    for (i64 k = 0; k < n; ++k) value {step} (u64)b[k];
+    r[0].u = value;
+"""
+TRUTH = """\
+    i64 value = r[0].i;
+    const i64 taken = n;
+    for (i64 k = 0; k < n; ++k) value {step} b[k] != 0;
+    r[0].i = value;
+"""
+EXTREME = """\
+    {t} best = {worst};
+    i64 taken = n;
+    u64 nans = 0;
+    for (i64 k = 0; k < n; ++k) {{
+        {t} key;
+{load}
+        best = key {better} best ? key : best;
+    }}
+{unload}
+    r[1].f += (f64)n;
+"""
+
+
+def reducer_name(function: ir.Function, number: int) -> str:
+    """Return the name of the C function of one reduction; equal ones share it."""
+    row, dtype = REDUCTIONS[function.reductions[number].name], function.results[number]
+    kind = "mean" if row.is_mean and dtype.kind != "f" else row.merge
+    nan = "_nan" if row.skips_nan and dtype.kind == "f" else ""
+    return f"me_reduce_{kind}{nan}_{c_type(dtype)}"
+
+
+def reducer(function: ir.Function) -> str:
+    """Return the C functions that a reducing stage calls."""
+    found = {}
+    for number, (reduced, dtype) in enumerate(
+        zip(function.reductions, function.results, strict=True)
+    ):
+        name = reducer_name(function, number)
+        body = reducer_body(REDUCTIONS[reduced.name], dtype)
+        head = f"static void {name}(const {c_type(dtype)} *b, i64 n, me_word *r)"
+        found[name] = f"{head}\n{{\n{body}    r[2].i += taken;\n}}\n"
+    return WORD + "".join(found.values())
+
+
+def reducer_body(row: Reduction, dtype: np.dtype) -> str:
+    """Return the statements that reduce ``n`` elements at ``b`` into the record ``r``."""
+    skips = row.skips_nan and dtype.kind == "f"
+    if row.merge in ("any", "all"):
+        return TRUTH.format(step="|=" if row.merge == "any" else "&=")
+    if row.merge in ("min", "max"):
+        return extreme(row.merge, dtype, skips)
+    in_floats = dtype.kind == "f" or row.is_mean
+    if not in_floats:
+        return INTEGERS.format(step="+=" if row.merge == "sum" else "*=")
+    if row.merge == "sum":
+        step = "+= x == x ? x : 0" if skips else "+= x"
+        count = "taken += x == x;" if skips else ""
+        body = OF_FLOATS.format(start="0", step=step, count=count, join="+=")
+        return body + COMPENSATED + ("" if skips else "    taken = n;\n")
+    body = OF_FLOATS.format(start="1", step="*= x", count="", join="*=")
+    return body + "    r[0].f *= part[0];\n    taken = n;\n"
+
+
+def extreme(merge: str, dtype: np.dtype, skips: bool) -> str:
+    """Return the statements for the smallest or largest element."""
+    better = "<" if merge == "min" else ">"
+    bits = 8 * dtype.itemsize
+    if dtype.kind != "f":
+        word = "u" if dtype.kind == "u" else "i"
+        t = "u64" if word == "u" else "i64"
+        unload = f"    if (taken && (!r[2].i || best {better} r[0].{word})) r[0].{word} = best;"
+        body = EXTREME.format(t=c_type(dtype) if dtype.kind != "b" else "u8", worst="b[0]",
+                              better=better, load="        key = b[k];", unload=unload)  # fmt: skip
+        return body.replace("    u64 nans = 0;\n", "").replace("= best;", f"= ({t})best;")
+    t = f"i{bits}"
+    top = "0x7fffffffffffffffLL" if bits == 64 else "0x7fffffff"
+    worst = top if merge == "min" else f"(-{top} - 1)"
+    nan = f"(key & {top}) > {'0x7ff0000000000000LL' if bits == 64 else '0x7f800000'}"
+    load = (
+        "        __builtin_memcpy(&key, b + k, sizeof key);\n"
+        f"        const {t} nan = {nan};\n"
+        "        nans += (u64)nan;\n"
+        f"        key ^= (key >> {bits - 1}) & {top};\n"
+        f"        key = nan ? {worst} : key;"
+    )
+    unload = (
+        f"    best ^= (best >> {bits - 1}) & {top};\n"
+        f"    {c_type(dtype)} found;\n"
+        "    __builtin_memcpy(&found, &best, sizeof found);\n"
+        + ("    taken -= (i64)nans;\n" if skips else "")
+        + f"    i64 mine = found {better} r[0].f || (found == r[0].f && "
+        f"__builtin_signbit({'found' if merge == 'min' else 'r[0].f'}));\n"
+        "    if (taken && (!r[2].i || mine)) r[0].f = found;"
+    )
+    if not skips:
+        unload += '\n    if (nans) r[0].f = __builtin_nan("");'
+    return EXTREME.format(t=t, worst=worst, better=better, load=load, unload=unload)
