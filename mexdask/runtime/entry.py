@@ -149,8 +149,9 @@ def read_regular(
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise Rejected("not a regular file")
-        own = info.st_uid == os.geteuid() and info.st_nlink == 1
-        if not installed_safely(info) or not (own or installed):
+        owners = (0, os.geteuid()) if installed else (os.geteuid(),)
+        linked = info.st_nlink != 1 and not installed
+        if info.st_uid not in owners or info.st_mode & 0o022 or linked:
             raise Rejected("others could have written it")
         if not smallest <= info.st_size <= LARGEST:
             raise Rejected(f"{info.st_size} bytes is no size for a kernel")

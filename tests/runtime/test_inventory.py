@@ -53,6 +53,34 @@ def test_a_bad_entry_is_listed_with_its_fault_and_stays(filled: Store) -> None:
     assert info(filled).entries == 3
 
 
+def make_fifo(path: str) -> None:
+    os.mkfifo(path, 0o600)
+
+
+@pytest.mark.parametrize(
+    ("replace", "reason"),
+    [
+        (os.mkdir, "not a regular file"),
+        (make_fifo, "not a regular file"),
+        (lambda path: os.close(os.open(path, os.O_CREAT, 0o600)), "0 bytes is no size"),
+        (lambda path: os.close(os.open(path, os.O_CREAT, 0o622)), "others could"),
+    ],
+    ids=["directory", "fifo", "empty", "writable"],
+)
+def test_the_reason_is_what_is_wrong_first(filled: Store, replace, reason: str) -> None:
+    before = os.umask(0)
+    try:
+        path = next(e.path for e in entries(filled) if e.key == KEYS[1])
+        os.unlink(path)
+        replace(path)
+    finally:
+        os.umask(before)
+    (bad,) = verify(filled)
+    assert reason in bad.fault
+    (aside,) = info(filled).set_aside
+    assert reason in aside.why
+
+
 def test_what_is_verified_is_set_aside_with_the_reason(filled: Store, tmpdir_: Path) -> None:
     assert verify(filled) == []
     name = spoil(filled)

@@ -388,6 +388,23 @@ def test_a_retargeted_link_is_noticed(tmp_path: Path) -> None:
     assert found(settings_for(link)).identity != before.identity
 
 
+@pytest.mark.parametrize("by", ["this process", "a note"])
+def test_a_change_behind_the_compilers_back_is_noticed(
+    tmp_path: Path, tmpdir_: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """The program stays the same, but not the one that it says it would run."""
+    monkeypatch.setattr(toolchain, "is_script", lambda path: False)
+    behind = tmp_path / "cc1"
+    behind.write_text("one")
+    cc = script(tmp_path / "cc", f'echo "cc version 1"; echo " {behind} -quiet"')
+    store = open_store(str(tmpdir_))
+    before = found(settings_for(cc), store)
+    behind.write_text("another")
+    if by == "a note":
+        toolchain._known.clear()
+    assert found(settings_for(cc), store).identity != before.identity
+
+
 def test_a_failed_probe_is_believed_for_its_cooldown(tmp_path: Path) -> None:
     log, now = tmp_path / "log", [0.0]
     cc = script(tmp_path / "cc", f"echo x >> {log}; exit 1")
