@@ -50,7 +50,7 @@ COMMENTS = [
 @functools.cache
 def texts(source: str) -> tuple[str, str]:
     """Return both forms of C of a kernel."""
-    unit = lowered(source, "float64[] weak:int").unit
+    (unit,) = lowered(source, "float64[] weak:int").units
     return scalar_c(unit.function, "SYMBOL", "KEY"), simd_c(unit.masked, "SYMBOL", "KEY", 32)
 
 
