@@ -576,7 +576,7 @@ class Lowering(ExpressionLowering):
         env = {**frame.head, node.target.id: int}
         body = self.loop_body(frame, [ir.Assign(variable, number)], node.body, env)
         self.out.append(ir.For(counter, trips, body))
-        if isinstance(trips, ir.Const) and trips.value:
+        if isinstance(trips, ir.Const):
             frame.exit.found += [{**env, **frame.head} for env in frame.back.found]
         else:
             frame.exit.found.append(self.passed_by(node, frame))
@@ -606,7 +606,9 @@ class Lowering(ExpressionLowering):
         literals = [int(b.value.real) for b in bounds if isinstance(b, ir.Const)]
         if len(literals) == len(bounds):
             first, last, by = literals
-            return start, step, ir.Const(max(0, -((first - last) // by)), UINT64)
+            # Compilers warn of a counter that is to be below a 0 they can see.
+            if (known := -((first - last) // by)) > 0:
+                return start, step, ir.Const(known, UINT64)
         trips = self.apply("range_trips", *bounds)
         return start, step, self.kept(Value(trips, UINT64), names_change=True).expr
 
