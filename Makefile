@@ -11,17 +11,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/bench-ready
+DOCS_READY := $(VENV)/docs-ready
+LEGS ?=
 CANDIDATES := $(PYTHON) python3.13 python3.12 python3.11 python3
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test stress bench clean distclean
+.PHONY: help demo test test-all stress docs bench clean distclean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       a Mandelbrot picture on a local Dask cluster"
 	@echo "make test       lint, format check, type check, tests"
+	@echo "make test-all   the same, then every leg of ci/: no compiler, oldest versions, ..."
 	@echo "make stress     the long tests"
+	@echo "make docs       the documentation, in docs/_build/html"
 	@echo "make bench      the benchmarks"
 	@echo "make clean      remove what the others made; distclean removes $(VENV) too"
 
@@ -31,8 +35,16 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-all: test docs
+	ci/legs $(LEGS)
+
+docs: $(DOCS_READY)
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 stress: $(READY)
 	$(BIN)/python -m pytest -m stress --timeout 3600 $(PYTEST_ARGS)
@@ -60,12 +72,16 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[complete,examples,test,lint]'
 	@touch $@
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf build dist docs/_build docs/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	    dask-worker-space dask-scratch-space mandelbrot.png
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 

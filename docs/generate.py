@@ -1,15 +1,18 @@
 """Write the reference pages that follow from the code: ``python docs/generate.py``.
 
-``functions.md`` comes from the op table. A test compares the page with what this would write.
+``functions.md`` comes from the op table, ``configuration.md`` from the packaged configuration. A
+test compares the pages with what this would write.
 """
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from mexdask.ops import ALIASES, CASTS, CONSTANTS, FUNCTIONS, OPERATORS, SPELT_AS_OPERATOR, Op
 
 HERE = Path(__file__).parent
+CONFIGURATION = HERE.parent / "mexdask" / "mexdask.yaml"
 HIDDEN = {"range_trips"}
 CHOICES = {
     "where(c, a, b)": "a where c is true, else b; both are evaluated, the result is strong.",
@@ -56,6 +59,47 @@ def functions_page() -> str:
     )
 
 
+CONFIGURATION_HEAD = """\
+# Configuration
+
+This page is written by `docs/generate.py` from `mexdask/mexdask.yaml`; change that file.
+
+The keys below are part of [Dask's configuration](https://docs.dask.org/en/stable/configuration.html):
+in a YAML file, with `dask.config.set({"mexdask.jit": "off"})`, or in the environment, as
+`DASK_MEXDASK__JIT=off`. A dash in a key becomes an underscore there.
+"""
+
+ENVIRONMENT = """\
+## Environment variables
+
+| variable | effect in the process that has it |
+|---|---|
+| `ME_DSL_JIT=0` | never native code: `jit="auto"` interprets, `jit="require"` fails |
+| `ME_DSL_JIT_CFLAGS` | further flags for the compiler; they are part of the cache key |
+| `ME_DSL_WHILE_MAX_ITERS` | wins over `mexdask.while-max-iters` |
+| `CC` | the compiler, in place of the first of those that are found |
+| `TMPDIR` | where the disk cache is: `$TMPDIR/miniexpr-jit` |
+
+Whoever can set `CC` or the flags can run programs as you.
+"""
+
+
+def configuration_page() -> str:
+    """Return the text of the page on configuration: each key with its comment and default."""
+    sections, comment = [], []
+    for line in CONFIGURATION.read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text.startswith("#"):
+            comment.append(text.removeprefix("#").strip())
+        elif comment and ":" in text:
+            key, _, default = text.partition(":")
+            body = textwrap.fill(" ".join(comment), 100, break_long_words=False)
+            default = f"Default: `{default.strip() or 'nothing'}`."
+            sections.append(f"## mexdask.{key}\n\n{body}\n\n{default}\n")
+            comment = []
+    return "\n".join([CONFIGURATION_HEAD, *sections, ENVIRONMENT])
+
+
 def table(rows: list[str]) -> list[str]:
     """Return the lines of a table."""
     return ["| spelling | also | precision | meaning |", "|---|---|---|---|", *rows]
@@ -81,3 +125,4 @@ def call_text(op: Op) -> str:
 
 if __name__ == "__main__":
     (HERE / "functions.md").write_text(functions_page(), encoding="utf-8")
+    (HERE / "configuration.md").write_text(configuration_page(), encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import yaml
 
 import mexdask
 from mexdask import ir
@@ -130,13 +131,20 @@ def test_the_page_quotes_a_diagnostic_as_it_is_printed():
     assert quoted[1].rstrip("\n") == found.render(caught.value.source)
 
 
-def test_functions_page_is_current():
+@pytest.mark.parametrize("page", ["functions", "configuration"])
+def test_generated_pages_are_current(page: str):
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    assert (DOCS / "functions.md").read_text(encoding="utf-8") == generate.functions_page(), (
-        "run: python docs/generate.py"
-    )
+    wanted = getattr(generate, f"{page}_page")()
+    current = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    assert current == wanted, "run: python docs/generate.py"
+
+
+def test_configuration_page_has_every_key():
+    keys = yaml.safe_load((TOP / "mexdask" / "mexdask.yaml").read_text(encoding="utf-8"))
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## mexdask\.(.*)$", page, re.MULTILINE) == list(keys["mexdask"])
 
 
 def test_language_page_gives_the_bounds_of_the_table():
