@@ -144,6 +144,8 @@ def definition(name: str, lanes: Lanes, width: int) -> str:
         return instantiate(primitives.COMMON[name], lanes)
     if name == "any" and lanes.count > 1:
         return any_lane(lanes)
+    if name == "widen":
+        return primitives.widen(lanes.count)
     table = primitives.SCALAR if lanes.count == 1 else primitives.VECTOR
     if name in table:
         return instantiate(table[name], lanes)
@@ -204,8 +206,8 @@ def in_halves(name: str, lanes: Lanes) -> str:
 def by_float64(name: str, lanes: Lanes) -> str:
     """Return a float32 function that computes in float64, where short polynomials are enough."""
     wide, count = Lanes("f64", lanes.count), parameters(name, lanes.c)
-    convert = "({1}){0}" if lanes.count == 1 else "__builtin_convertvector({0}, {1})"
-    arguments = ", ".join(convert.format(f"a{n}", wide.tag) for n in range(count))
+    convert = "(f32){0}" if lanes.count == 1 else "__builtin_convertvector({0}, {1})"
+    arguments = ", ".join(f"vm_widen_{lanes.tag}(a{n})" for n in range(count))
     value = convert.format(f"vm_{name}short_{wide.tag}({arguments})", lanes.tag)
     declared = ", ".join(f"{lanes.tag} a{n}" for n in range(count))
     return f"static inline {lanes.tag} vm_{name}_{lanes.tag}({declared}) {{ return {value}; }}"
