@@ -68,13 +68,21 @@ SIGNS: dict[str, Callable[[float], float]] = {"erf": lambda x: x, "sinpi": lambd
 
 def largest_error(got: Array, op: Op, arguments: Sequence[Array]) -> tuple[float, str]:
     """Return the largest distance from the exact values, in ulp, and the place where it is."""
-    errors = [
-        distance(value, known, got.dtype, op.name)
-        for value, known in zip(got, known_values(op, tuple(map(Key, arguments))), strict=True)
-    ]
+    errors = distances(got, op, arguments)
     worst = int(np.argmax(errors))
     place = ", ".join(repr(a[worst]) for a in arguments)
     return errors[worst], f"({place}): {got[worst]!r}"
+
+
+def mean_error(got: Array, op: Op, arguments: Sequence[Array]) -> float:
+    """Return the mean distance from the exact values, in ulp."""
+    return float(np.mean(distances(got, op, arguments)))
+
+
+def distances(got: Array, op: Op, arguments: Sequence[Array]) -> list[float]:
+    """Return the distance of each result from the exact value, in ulp."""
+    known = known_values(op, tuple(map(Key, arguments)))
+    return [distance(g, k, got.dtype, op.name) for g, k in zip(got, known, strict=True)]
 
 
 class Key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,8 +54,15 @@ def test_benchmark_runs(name, options, compared, tmp_path):
     assert compared <= {label for result in content["results"] for label in result["seconds"]}
 
 
+def test_errors_of_vector_math_are_measured():
+    command = [sys.executable, BENCHMARKS / "ulp.py", "--quick", "--time", "--only", "exp,hypot"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+    assert re.search(r"^exp +float32 +\d+ +0\.\d+ .* ns, NumPy", done.stdout, re.MULTILINE)
+    assert len(re.findall(r"^\w+ +float64 ", done.stdout, re.MULTILINE)) == 2
+
+
 def test_every_benchmark_is_run_here():
-    names = {path.stem for path in BENCHMARKS.glob("*.py")} - {"harness", "peers", "suite"}
+    names = {path.stem for path in BENCHMARKS.glob("*.py")} - {"harness", "peers", "suite", "ulp"}
     runs = next(mark for mark in test_benchmark_runs.pytestmark if mark.name == "parametrize")
     assert names == {case[0] for case in runs.args[1]}
 

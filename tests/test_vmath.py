@@ -17,7 +17,7 @@ from edges import Array, bits, columns
 
 from mexdask.backend import vmath
 from mexdask.backend.cscalar import TYPES
-from mexdask.ops import FUNCTIONS, TABLE, Op
+from mexdask.ops import FUNCTIONS, TABLE, VECTOR_MATH_ULP, Op
 from mexdask.runtime.target import LEVELS, host_target, target_flags
 from mexdask.runtime.toolchain import Compiler, find_compiler
 from mexdask.settings import process_settings
@@ -27,6 +27,15 @@ pytestmark = pytest.mark.compiler
 FLOATS = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 LEVEL = {64: "x86-64-v4", 32: "x86-64-v3", 16: "x86-64-v2", 0: "x86-64-v2"}
 HOST = host_target().isa
+
+
+@pytest.fixture
+def ulp(monkeypatch):
+    """The benchmark that measures errors."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "benchmarks"))
+    import ulp
+
+    return ulp
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,9 @@ def default_compiler() -> str:
     return compiler.argv[0]
 
 
-def run(row: Function, arguments: list[Array], width: int, compiler: str = "", mode="strict"):
+def run(
+    row: Function, arguments: list[Array], width: int, compiler: str = "", mode: str = "strict"
+) -> Array:
     """Return a function's values on arrays, which are filled up with ones."""
     size = arguments[0].size
     padded = [np.concatenate([a, np.ones(-size % 64, a.dtype)]) for a in arguments]
@@ -158,3 +169,23 @@ def test_gcc_and_clang_give_the_same_bits(row: Function):
     width = widths()[0]
     one, other = (bits(run(row, values, width, name)) for name in ("gcc", "clang"))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_fast_does_not_reassociate_what_must_not_be(row: Function):
+    rng = np.random.default_rng(2)
+    values = [rng.uniform(1.01, 9, 2000).astype(FLOATS[row.c]) for _ in range(row.op.arity)]
+    if row.op.name in ("asin", "acos", "atanh"):
+        values = [1 / v for v in values]
+    for width in (widths()[0], 0):
+        strict = run(row, values, width)
+        loose = [run(row, values, width, mode=mode) for mode in ("contract", "fast")]
+        for got in loose:
+            np.testing.assert_allclose(got, strict, 8 * np.finfo(got.dtype).eps)
+
+
+@pytest.mark.parametrize("op", dict.fromkeys(row.op for row in ROWS), ids=lambda op: op.name)
+def test_nowhere_further_from_the_exact_value_than_the_bound(op: Op, ulp):
+    for row in (ulp.by_mpmath(op, ulp.QUICK[0]), ulp.by_float64(op, ulp.QUICK[1])):
+        assert row.most <= VECTOR_MATH_ULP, row
+        assert row.mean < 0.5, row

@@ -89,7 +89,7 @@ static inline F expm1(F x)
     F c = sel((M)(n > 60.0), all(1.0), 1.0 - real((1023 - bits(t)) << 52));
     F h = vm_fence(c + r);
     F y = h + (fastlow(h, c, r) + q);
-    return copysign(y * real((bits(t) + 1022) << 52) * 2.0, x);
+    return copysign((2.0 * y) * real((bits(t) + 1022) << 52), x);
 }}""",
     ("expm1short", "f64"): """\
 static inline F expm1short(F x)

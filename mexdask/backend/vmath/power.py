@@ -5,7 +5,7 @@ from __future__ import annotations
 # The exponent of x goes to a whole third by way of floats; m is x / 2**(3 * third), from 1 to 8.
 THIRDS = """\
     F e = real((I)((U)bits(v) >> 52) | 0x4330000000000000LL) - 0x1p52;
-    F g = vm_fence(e * 0x1.5555555555555p-2 - 0x1.5555555555555p-2 + 0x1.8p52);
+    F g = vm_fence(vm_fence(e * 0x1.5555555555555p-2 - 0x1.5555555555555p-2) + 0x1.8p52);
     F third = vm_fence(g - 0x1.8p52), over = e - 3.0 * third;
     F m1 = real((bits(v) & 0xfffffffffffffLL) | 0x3ff0000000000000LL);
     F m = m1 * sel((M)(over > 1.5), all(4.0), sel((M)(over > 0.5), all(2.0), all(1.0)));
@@ -64,7 +64,7 @@ static inline F pow(F x, F y)
     F q = e * top, ql = prodlow(q, e, top) + e * rest;
     M far = nle(fabs(q), all(1020.0));
     F u = sel((M)(q > 1100.0), all(1100.0), sel((M)(q < -1100.0), all(-1100.0), q));
-    F t = vm_fence(u + 0x1.8p52), n = vm_fence(t - 0x1.8p52), o = u - n + ql;
+    F t = vm_fence(u + 0x1.8p52), n = vm_fence(t - 0x1.8p52), o = vm_fence(u - n) + ql;
     if (any(far)) o = sel((M)(u == q), o, all(0.0));
     F i = 1.0 + (o * 0x1.62e42fefa39efp-1 + (o * o) * POLY(o, exp2));
     F r = real(bits(i) + (bits(t) << 52));
@@ -120,7 +120,7 @@ static inline F cbrt(F x)
     F h = upper(y), s = h * h, sh = upper(s), sl = s - sh;
     F c = (vm_fence(m - sh * h) - sl * h) * ((r * r) * 0x1.5555555555555p-2);
     y = h + (c + (c * c) * r);
-    F w = vm_fence(third - shift + (0x1.8p52 + 682.0));
+    F w = vm_fence(vm_fence(third - shift) + (0x1.8p52 + 682.0));
     y = y * real(bits(w) << 52);
     if (any(odd)) y = sel((M)(a == 0.0) | nle(a, all(0x1.fffffffffffffp1023)), a, y);
     return copysign(y, x);
