@@ -116,17 +116,23 @@ def read_entry(
         Identity of the compiler that must have made it; None takes any.
     """
     data, info = read_regular(name, dir_fd)
-    artifact = unpack(data)
     if key is None:
         try:
-            key = CacheKey.from_record(artifact.record)
+            key = CacheKey.from_record(unpack(data).record)
         except (KeyError, TypeError) as error:
             raise Rejected(f"the record is no key's: {error!r}"[:200]) from None
-    check_record(artifact.record, key, compiler)
+    artifact = checked(data, key, compiler)
     if name != entry_name(key, str(artifact.record["compiler"])):
         raise Rejected("it has another entry's name")
-    check_image(artifact.image)
     return key, artifact, info
+
+
+def checked(data: bytes, key: CacheKey, compiler: str | None = None) -> Artifact:
+    """Return the artifact in an entry's bytes if all of it is a key's, or raise `Rejected`."""
+    artifact = unpack(data)
+    check_record(artifact.record, key, compiler)
+    check_image(artifact.image)
+    return artifact
 
 
 def installed_safely(info: os.stat_result) -> bool:

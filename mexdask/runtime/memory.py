@@ -8,7 +8,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from enum import StrEnum
 
 from mexdask.runtime.failure import Failure, FailureClass, cooldown
@@ -34,17 +35,8 @@ class Remembered:
 
     failure: Failure
     consecutive: int
-    since: float
     until: float
     scope: Hashable
-
-
-@dataclass(slots=True)
-class Building:
-    """One build in flight; ``entry`` stays None if the builder was interrupted."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    entry: Entry | None = None
 
 
 class KernelCache:
@@ -67,7 +59,7 @@ class KernelCache:
         # The pairs are what `get_or_build` returns, so that a hit allocates nothing.
         self._loaded: dict[str, tuple[LoadedKernel, Outcome]] = {}
         self._failed: dict[str, Remembered] = {}
-        self._building: dict[str, Building] = {}
+        self._building: dict[str, Future[Entry]] = {}
         self._mutex = threading.Lock()
         _caches.add(self)
 
@@ -136,28 +128,28 @@ class KernelCache:
                 return found
             if (failure := self._recall_failure(digest, scope)) is not None:
                 return failure, Outcome.NEGATIVE
-            mine = Building()
+            mine: Future[Entry] = Future()
             theirs = self._building.setdefault(digest, mine)
         if theirs is not mine:
             return self._wait(theirs, digest)
         try:
-            mine.entry = build()
-            return self._remember(digest, mine.entry, scope), Outcome.BUILT
+            entry = self._remember(digest, build(), scope)
+            mine.set_result(entry)
+            return entry, Outcome.BUILT
         finally:
             with self._mutex:
                 if self._building.get(digest) is mine:
                     del self._building[digest]
-            mine.done.set()
+            mine.cancel()  # for those who wait, if the build was interrupted
 
-    def _wait(self, building: Building, digest: str) -> tuple[Entry, Outcome]:
+    def _wait(self, building: Future[Entry], digest: str) -> tuple[Entry, Outcome]:
         """Return what another thread is building."""
-        building.done.wait(PATIENCE)
-        if isinstance(building.entry, LoadedKernel):
-            return building.entry, Outcome.MEMORY
-        if building.entry is not None:
-            return building.entry, Outcome.NEGATIVE
-        failure = Failure(FailureClass.LOCK_WAIT, f"another thread did not build {digest[:16]}")
-        return failure, Outcome.NEGATIVE
+        try:
+            entry = building.result(PATIENCE)
+        except (TimeoutError, CancelledError):
+            why = f"another thread did not build {digest[:16]}"
+            return Failure(FailureClass.LOCK_WAIT, why), Outcome.NEGATIVE
+        return entry, Outcome.MEMORY if isinstance(entry, LoadedKernel) else Outcome.NEGATIVE
 
     def _remember(self, digest: str, entry: Entry, scope: Hashable) -> Entry:
         """Keep a result; a success clears what failed before it."""
@@ -168,9 +160,8 @@ class KernelCache:
                 return entry
             again = before is not None and before.failure.kind is entry.kind
             count = before.consecutive + 1 if before is not None and again else 1
-            now = self._clock()
-            until = now + cooldown(entry.kind, count, self._jitter())
-            self._failed[digest] = Remembered(entry, count, now, until, scope)
+            until = self._clock() + cooldown(entry.kind, count, self._jitter())
+            self._failed[digest] = Remembered(entry, count, until, scope)
             while len(self._failed) > MOST_FAILURES:
                 del self._failed[next(iter(self._failed))]
         return entry

@@ -15,11 +15,9 @@ from contextlib import contextmanager
 from mexdask.runtime.entry import (
     Artifact,
     Rejected,
-    check_image,
-    check_record,
+    checked,
     installed_safely,
     read_regular,
-    unpack,
 )
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel, load
@@ -60,10 +58,7 @@ def read(directory: str, key: CacheKey) -> Artifact:
         if not installed_safely(os.fstat(fd)):
             raise Rejected("the directory is another user's, or others can write into it")
         data, _ = read_regular(file_name(key), fd, installed=True)
-    artifact = unpack(data)
-    check_record(artifact.record, key, None)
-    check_image(artifact.image)
-    return artifact
+    return checked(data, key)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from mexdask.runtime import stats, worker
 from mexdask.runtime.build import build
 from mexdask.runtime.disk import open_store
 from mexdask.runtime.dispatch import Decision, Unit, arrived, extra_flags, note, prevented, refused
-from mexdask.runtime.entry import Rejected, check_image, check_record, pack, unpack
+from mexdask.runtime.entry import Rejected, checked, pack
 from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.load import load
 from mexdask.runtime.memory import KERNELS
@@ -139,9 +139,7 @@ def accept(unit: Unit, settings: KernelSettings, data: bytes) -> Decision:
     assert not isinstance(flags, Failure)
     key = unit.key(flags, settings)
     try:
-        artifact = unpack(data)
-        check_record(artifact.record, key, None)
-        check_image(artifact.image)
+        artifact = checked(data, key)
     except Rejected as error:
         return rejected(
             unit, Failure(FailureClass.BAD_OBJECT, f"what was sent is refused: {error}")
