@@ -55,6 +55,7 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/frontend.py
 	$(BIN)/python benchmarks/interpreter.py
+	$(BIN)/python benchmarks/xarray_eval.py
 
 # An environment that works is kept; one that is missing, half made or whose Python has gone is
 # made anew by the first candidate that really runs (a version manager's shim may exist and fail).

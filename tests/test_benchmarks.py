@@ -39,6 +39,11 @@ def harness(monkeypatch):
             ["--elements", "999", "--size", "32", "--max-iter", "30"],
             {"by hand", "interpreter"},
         ),
+        (
+            "xarray_eval",
+            ["--chunks", "3", "--size", "16", "--number", "3"],
+            {"eval", "kernel", "kernel on NumPy"},
+        ),
     ],
 )
 def test_benchmark_runs(name, options, compared, tmp_path):
