@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent
-TUTORIALS = ("README.md", "docs/language.md")
+TUTORIALS = ("README.md", "docs/language.md", "docs/xarray.md")
 # The blocks of diagnostics.md are kernels; test_reference_pages.py runs those.
 PAGES = [
     TOP / "README.md",
