@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from mexdask.arguments import (
     bind,
     bound,
     broadcast_shape,
+    call_text,
     native_dtype,
     pattern,
     refuse_empty_extremes,
@@ -27,6 +28,7 @@ from mexdask.blockkernel import BlockKernel, interned
 from mexdask.dtypes import held
 from mexdask.errors import ArgumentError, SourceText, described
 from mexdask.explanation import Explanation, explain_native
+from mexdask.frontend.dimensions import numbered
 from mexdask.frontend.freenames import gather
 from mexdask.frontend.parse import Parsed
 from mexdask.frontend.scalar import scalar_function
@@ -78,6 +80,7 @@ class Kernel:
         self._source = source
         self._parsed = parsed_kernel(source, given)
         self._function = function
+        self._given = given
         self._specialised: dict[tuple[object, ...], Specialisation] = {}
         if function is not None:
             functools.update_wrapper(self, function)
@@ -124,6 +127,12 @@ class Kernel:
             found = specialise(self._source, frozenset(given), signature, result, ndim)
             self._specialised[key] = found
         return found
+
+    def along(self, dimensions: Sequence[Hashable]) -> Kernel:
+        """Return the kernel for a result of named dimensions, which index symbols may name."""
+        if not self._parsed.by_dimension:
+            return self
+        return Kernel(numbered(self._parsed, dimensions), given=self._given)
 
     def __reduce__(self) -> tuple[Callable[..., Kernel], tuple[Any, ...]]:
         s = self._source
@@ -204,8 +213,8 @@ def kernel_of_text(text: str) -> Kernel:
 
 def called_kernel(source: Source, named: Mapping[str, Any]) -> Kernel:
     """Return the kernel of a call, which may bind names that are functions elsewhere."""
-    if isinstance(source, str) and (given := SHADOWABLE.intersection(named)):
-        return Kernel(source_of_text(source), given=frozenset(given))
+    if isinstance(source, str) and (given := shadowing(named)):
+        return Kernel(source_of_text(source), given=given)
     return kernel(source)
 
 
@@ -317,30 +326,47 @@ def explain(
     """
     given = with_params(named, params)
     k = called_kernel(src, given)
+    options = jit, dtype, align, on_error
     if any_labelled((*arrays, *given.values())):
-        from mexdask import labelled
-
-        given, _ = labelled.taken_apart(bound(parsed_for(k, given)[0], arrays, given))
-        arrays = ()
-    return Call.of(k, arrays, given, jit, dtype, align, on_error).explain()
+        return labelled_call(k, bound(parsed_for(k, given)[0], arrays, given), *options)[
+            0
+        ].explain()
+    return Call.of(k, arrays, given, *options).explain()
 
 
 def run(k: Kernel, arrays: Sequence[Any], named: Mapping[str, Any], *options: Any) -> Any:
-    """Run a call; labels of xarray's are taken off its arguments and put on its result."""
+    """Run a call; labels of xarray's are taken off its arguments and put on its results."""
     if not any_labelled((*arrays, *named.values())):
         return Call.of(k, arrays, named, *options).run()
+    call, labels = labelled_call(k, bound(parsed_for(k, named)[0], arrays, named), *options)
+    return labels.attached(call.run())
+
+
+def labelled_call(
+    k: Kernel,
+    values: Mapping[str, Any],
+    *options: Any,
+    join: str | None = None,
+    keep_attrs: Any = None,
+) -> tuple[Call, Any]:
+    """Return a checked call on plain arrays, and the ``labelled.Labels`` of its results."""
     from mexdask import labelled
 
-    plain, labels = labelled.taken_apart(bound(parsed_for(k, named)[0], arrays, named))
-    return labels.attached(Call.of(k, (), plain, *options).run())
+    plain, labels = labelled.taken_apart(values, join, keep_attrs)
+    return Call.of(k.along(tuple(labels.sizes)), (), plain, *options), labels
 
 
 def parsed_for(k: Kernel, named: Mapping[str, Any]) -> tuple[Parsed, tuple[str, ...]]:
     """Return a kernel as a call parses it, and the names that the call makes parameters of."""
-    if k._parsed.is_expression and (shadowing := SHADOWABLE.intersection(named)):
-        given = tuple(sorted(shadowing))
-        return parsed_kernel(k._source, frozenset(given)), given
+    if k._parsed.is_expression and (given := shadowing(named)):
+        return parsed_kernel(k._source, given), tuple(sorted(given))
     return k._parsed, ()
+
+
+def shadowing(names: Iterable[str]) -> frozenset[str]:
+    """Return those of the names that would be none of a call's in an expression."""
+    symbols = [n for n in names if n in SHADOWABLE or n[:3] in ("_i_", "_n_")]
+    return frozenset(symbols)
 
 
 def fromkernel(
@@ -457,6 +483,11 @@ class Call(NamedTuple):
         if align not in ALIGN_MODES:
             raise ArgumentError(f"align={align!r} is not one of {', '.join(ALIGN_MODES)}")
         parsed, given = parsed_for(k, named)
+        if parsed.by_dimension:
+            raise ArgumentError(
+                f"{call_text(parsed)}: {parsed.by_dimension[0].id!r} names a dimension, which only "
+                "xarray's arrays have; write its number, such as _i0 or _n0"
+            )
         arguments = bind(parsed, arrays, named)
         result = "" if dtype is None else result_name(dtype)
         arrays = [a for a in arguments if a.is_array]

@@ -24,56 +24,51 @@ class AlignmentError(ArgumentError, xr.AlignmentError):
 
 @dataclass(frozen=True)
 class Labels:
-    """What was taken off a call's labelled arguments, to be put on its results.
+    """What a call's results get, as xarray's operators would give it.
 
     Parameters
     ----------
     sizes : dict
-        The dimensions of the result, in order.
-    arguments : tuple of xarray.DataArray or xarray.Variable
-        The labelled arguments, aligned, in the order of the parameters.
+        The dimensions, in order.
+    attrs : dict
+        Attributes.
+    name : hashable
+        Of a DataArray.
+    coords : xarray.Coordinates or None
+        None where no argument is a DataArray, and neither is the result then.
+    model : xarray.DataArray or None
+        An argument that has these dimensions and coordinates, if there is one.
     """
 
     sizes: Sizes
-    arguments: tuple[Any, ...]
+    attrs: dict[Any, Any]
+    name: Hashable
+    coords: Any
+    model: Any
 
-    def attached(self, result: Any, keep_attrs: Any = None) -> Any:
-        """Return a result with labels as xarray's operators would give it.
-
-        Parameters
-        ----------
-        result : numpy.ndarray, numpy.generic, dask.array.Array or tuple of them
-            Of the dimensions of ``sizes``, or 0-d where the kernel reduces.
-        keep_attrs : bool, str or callable, optional
-            As for `xarray.apply_ufunc`, but True merges what does not conflict; None asks xarray's
-            option of that name.
-        """
+    def attached(self, result: Any) -> Any:
+        """Return a result, or a tuple of them, with its labels; without dimensions if it is 0-d."""
         if isinstance(result, tuple):
-            return tuple(self.attached(one, keep_attrs) for one in result)
+            return tuple(map(self.attached, result))
         dims = tuple(self.sizes) if result.ndim else ()
-        attrs = merged_attrs([a.attrs for a in self.arguments], keep_attrs)
-        arrays = [a for a in self.arguments if isinstance(a, xr.DataArray)]
-        if not arrays:
-            return xr.Variable(dims, result, attrs)
-        names = {a.name for a in arrays}
-        name = names.pop() if len(names) == 1 else None
-        model = model_of(arrays)
-        if model is not None and model.dims == dims and not is_index(model):
+        if self.coords is None:
+            return xr.Variable(dims, result, self.attrs)
+        if self.model is not None and self.model.dims == dims:
             # A third of the constructor's time, which checks every coordinate anew.
-            out = model.copy(deep=False, data=result)
-            out.name, out.attrs, out.encoding = name, attrs, {}
+            out = self.model.copy(deep=False, data=result)
+            out.name, out.attrs, out.encoding = self.name, self.attrs, {}
             return out
-        coords = merged_coords([a.coords for a in arrays]) if model is None else model.coords
+        coords = self.coords
         if not dims:
             coords = coords.to_dataset().drop_dims(self.sizes, errors="ignore").coords
         # A variable, for a Dask array would give the result its own name.
-        return xr.DataArray(xr.Variable(dims, result, attrs), coords, name=name)
+        return xr.DataArray(xr.Variable(dims, result, self.attrs), coords, name=self.name)
 
 
 def taken_apart(
-    values: Mapping[str, Any], join: str | None = None
+    values: Mapping[str, Any], join: str | None = None, keep_attrs: Any = None
 ) -> tuple[dict[str, Any], Labels]:
-    """Return the arguments as plain arrays that broadcast by position, and their labels.
+    """Return the arguments as plain arrays that broadcast by position, and the results' labels.
 
     Parameters
     ----------
@@ -82,13 +77,16 @@ def taken_apart(
         is.
     join : {"inner", "outer", "left", "right", "exact", "override"}, optional
         How indexes are aligned; by default what ``arithmetic_join`` says among xarray's options.
+    keep_attrs : bool, str or callable, optional
+        As for `xarray.apply_ufunc`, but True merges what does not conflict; by default xarray's
+        option of that name.
 
     Raises
     ------
     ArgumentError
-        If a variable is of a dtype that no kernel takes, or an unlabelled array does not fit.
+        If a variable is of a dtype that no kernel takes, or an option is wrong.
     AlignmentError
-        If indexes or sizes do not fit together.
+        If indexes, sizes or what else is merged do not fit together.
     """
     for name, value in values.items():
         if is_labelled(value):
@@ -100,7 +98,20 @@ def taken_apart(
         name: broadcastable(v, sizes) if is_labelled(v) else fitting(name, v, sizes)
         for name, v in values.items()
     }
-    return plain, Labels(sizes, tuple(labelled.values()))
+    return plain, merged_labels(list(labelled.values()), sizes, keep_attrs)
+
+
+def merged_labels(labelled: Sequence[Any], sizes: Sizes, keep_attrs: Any) -> Labels:
+    """Return what aligned arguments give to the results."""
+    attrs = merged_attrs([a.attrs for a in labelled], keep_attrs)
+    arrays = [a for a in labelled if is_array(a)]
+    if not arrays:
+        return Labels(sizes, attrs, None, None, None)
+    names = {a.name for a in arrays}
+    name = names.pop() if len(names) == 1 else None
+    model = model_of(arrays)
+    coords = merged_coords([a.coords for a in arrays]) if model is None else model.coords
+    return Labels(sizes, attrs, name, coords, None if model is None or is_index(model) else model)
 
 
 def is_array(value: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import xarray as xr
 
 from mexdask import labelled
-from mexdask.api import SHADOWABLE, Call, Kernel, Source, called_kernel, with_params
+from mexdask.api import Call, Kernel, Source, called_kernel, labelled_call, shadowing, with_params
 from mexdask.arguments import call_text, quoted
 from mexdask.errors import ArgumentError, described
 from mexdask.explanation import Explanation, Explanations
@@ -61,9 +61,9 @@ class Request:
 
     def call(self, kernel: Kernel, values: Mapping[str, Any]) -> tuple[Call, labelled.Labels]:
         """Return a checked call on plain arrays, and the labels of its results."""
-        plain, labels = labelled.taken_apart(values, self.join)
         options = self.jit, self.dtype, self.align, self.on_error
-        return Call.of(kernel, (), plain, *options), labels
+        labels = {"join": self.join, "keep_attrs": self.keep_attrs}
+        return labelled_call(kernel, values, *options, **labels)
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,17 @@ class Scope:
     ----------
     variables : mapping of name to xarray.DataArray
         A Dataset, or the coordinates of a DataArray.
-    spelling : str
-        How the user writes one of them in Python, with a place for its name.
     array : xarray.DataArray, optional
         Is a parameter by being there.
     """
 
     variables: Any
-    spelling: str
     array: xr.DataArray | None = None
+
+    @property
+    def spelling(self) -> str:
+        """How the object is called in messages."""
+        return "ds" if self.array is None else "da"
 
     @property
     def names(self) -> list[str]:
@@ -121,10 +123,10 @@ class Scope:
             if name in named:
                 values[name] = named[name]
             elif name == own:
-                labelled.refuse_dtype(name, self.array, "da")
+                labelled.refuse_dtype(name, self.array, self.spelling)
                 values[name] = self.array
             elif (variable := self.find(name)) is not None:
-                labelled.refuse_dtype(name, variable, self.spelling.format(variable.name))
+                labelled.refuse_dtype(name, variable, f"{self.spelling}[{variable.name!r}]")
                 values[name] = variable
             elif name not in kernel._parsed.defaults:
                 missing.append(name)
@@ -334,7 +336,7 @@ class DataArrayAccessor(Accessor):
 
     @property
     def _scope(self) -> Scope:
-        return Scope(self._obj.coords, "da[{!r}]", self._obj)
+        return Scope(self._obj.coords, self._obj)
 
     def _run(self, statement: Source, request: Request) -> Any:
         return evaluated(self._scope, statement, request)
@@ -352,12 +354,12 @@ class DataTreeAccessor(Accessor):
 
         def on_node(ds: Any) -> Any:
             try:
-                result = on_dataset(ds, statement, request)
+                result = on_dataset(ds, statement, request, in_tree=True)
             except UnboundError as error:
                 nodes.append(error)
                 return ds if is_assignment(statement) else xr.Dataset()
             nodes.append(None)
-            return result if isinstance(result, xr.Dataset) else as_dataset(result)
+            return result
 
         tree = xr.map_over_datasets(on_node, self._obj)
         self._refuse_if_none(nodes)
@@ -390,10 +392,10 @@ def is_assignment(statement: Source) -> bool:
     return isinstance(statement, str) and assignments(statement) is not None
 
 
-def on_dataset(ds: Any, statement: Source, request: Request) -> Any:
+def on_dataset(ds: Any, statement: Source, request: Request, *, in_tree: bool = False) -> Any:
     """Return what ``eval`` gives for a Dataset."""
     if not is_assignment(statement):
-        return evaluated(Scope(ds, "ds[{!r}]"), statement, request)
+        return evaluated(Scope(ds), statement, request, in_tree=in_tree)
     steps = assigning_kernels(ds, str(statement), request)
     if len(steps) > 1:
         # What is wrong with the last line must come up before the first is computed.
@@ -401,33 +403,34 @@ def on_dataset(ds: Any, statement: Source, request: Request) -> Any:
     return assigned(ds, steps, request, lambda call: call.run())
 
 
-def evaluated(scope: Scope, statement: Source, request: Request) -> Any:
-    """Return a kernel's results: a DataArray, a tuple of them, or a Dataset of the names given."""
+def evaluated(scope: Scope, statement: Source, request: Request, *, in_tree: bool = False) -> Any:
+    """Return a kernel's results: a DataArray, a tuple of them, or a Dataset of the names given.
+
+    In a tree the results need names, if need be their own.
+    """
     kernel = scope.kernel(statement, request.named)
     call, labels = request.call(kernel, scope.bound(kernel, request.named))
-    if request.names is not None and len(request.names) != 1:
-        raise ArgumentError(f"the kernel has 1 result, {len(request.names)} names were given")
-    found = labels.attached(call.run(), request.keep_attrs)
+    names, count = request.names, len(call.specialisation.dtypes)
+    if names is None and in_tree:
+        if count > 1 or labels.name is None:
+            raise ArgumentError(
+                "the results have no names for the nodes of the tree; write an assignment, such as "
+                "'speed = hypot(u, v)', or pass names=..."
+            )
+        names = (labels.name,)
+    if names is not None and len(names) != count:
+        counted = f"{count} result{'' if count == 1 else 's'}"
+        raise ArgumentError(f"the kernel has {counted}, {len(names)} names were given")
+    found = labels.attached(call.run())
     results = tuple(map(as_array, found if isinstance(found, tuple) else (found,)))
-    if request.names is not None:
-        return xr.Dataset(dict(zip(request.names, results, strict=True)))
-    return results if len(results) > 1 else results[0]
+    if names is not None:
+        return xr.Dataset(dict(zip(names, results, strict=True)))
+    return results if count > 1 else results[0]
 
 
 def as_array(result: Any) -> Any:
     """Return a result with coordinates, if it has none yet."""
     return result if isinstance(result, xr.DataArray) else xr.DataArray(result)
-
-
-def as_dataset(result: Any) -> Any:
-    """Return a result as the content of a node, for which it needs a name."""
-    name = getattr(result, "name", None)
-    if name is None:
-        raise ArgumentError(
-            "the results have no names for the nodes of the tree; write an assignment, such as "
-            "'speed = hypot(u, v)', or pass names=..."
-        )
-    return result.to_dataset(name=name)
 
 
 Step = tuple[str, Kernel]
@@ -438,9 +441,9 @@ def assigning_kernels(ds: Any, text: str, request: Request) -> list[Step]:
     if request.names is not None:
         raise ArgumentError("names= is for kernels; an assignment names its result itself")
     steps: list[Step] = []
-    names = {*ds.variables, *request.named}
+    names = {*Scope(ds).names, *request.named}
     for target, source in assignments(text) or ():
-        steps.append((target, Kernel(source, given=frozenset(SHADOWABLE & names))))
+        steps.append((target, Kernel(source, given=shadowing(names))))
         names.add(target)
     parameters = {p for _, kernel in steps for p in kernel.parameters}
     for name in request.named:
@@ -461,13 +464,13 @@ def assigned(
     """Return a Dataset with the targets of assignments, in order; below its line a target wins."""
     given = dict(request.named)
     for target, kernel in steps:
-        scope = Scope(ds, "ds[{!r}]")
+        scope = Scope(ds)
         named = {name: value for name, value in given.items() if name in kernel.parameters}
         values = scope.bound(kernel, named)
         call, labels = request.call(kernel, values)
         if explanations is not None:
             explanations[target] = with_bindings(call, scope, values, named)
-        ds = ds.assign({target: labels.attached(results(call), request.keep_attrs)})
+        ds = ds.assign({target: labels.attached(results(call))})
         given.pop(target, None)
     return ds
 
@@ -485,7 +488,7 @@ def explained_on_dataset(
 ) -> Explanation | Explanations:
     """Return how a statement would run on a Dataset."""
     if not is_assignment(statement):
-        return explained(Scope(ds, "ds[{!r}]"), statement, request)
+        return explained(Scope(ds), statement, request)
     found = Explanations()
     steps = assigning_kernels(ds, str(statement), request)
     assigned(ds, steps, request, lambda call: call.stand_in(), found)
@@ -509,4 +512,10 @@ def as_names(names: Names) -> tuple[Hashable, ...] | None:
     """Return the names for the results; a single one may stand by itself."""
     if names is None:
         return None
-    return (names,) if isinstance(names, str) else tuple(names)
+    try:
+        found = (names,) if isinstance(names, str) else tuple(names)
+        if len(set(found)) == len(found):
+            return found
+    except TypeError:
+        pass
+    raise ArgumentError(f"names={names!r} is not a name, or a list of different names")

@@ -32,6 +32,7 @@ FP_MODES = ("strict", "contract", "fast")
 DEF_NAME = re.compile(rb"(?:async\s+)?(?:def|class)\s+([^\s(\[:]+)")
 OPERATOR = re.compile(rb"is\s+not\b|not\s+in\b|[^\s()\\]+")
 INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
+DIMENSION_SYMBOL = re.compile(r"_([in])_(\w+)")
 CHILDLESS = frozenset(
     kind
     for base in (ast.expr_context, ast.operator, ast.unaryop, ast.boolop)
@@ -73,6 +74,19 @@ class Parsed:
         """Tell whether the kernel or a helper reads an index symbol, whose meaning needs shapes."""
         return any(
             isinstance(n, ast.Name) and INDEX_SYMBOL.fullmatch(n.id) for n in self.every_node()
+        )
+
+    @functools.cached_property
+    def by_dimension(self) -> tuple[ast.Name, ...]:
+        """Return the index symbols that name a dimension; what the kernel itself names is none."""
+        return tuple(
+            n
+            for function in (self, *self.helpers.values())
+            for n in function.nodes
+            if isinstance(n, ast.Name)
+            and DIMENSION_SYMBOL.fullmatch(n.id)
+            and n.id not in function.variables
+            and n.id not in self.constants
         )
 
     @functools.cached_property
@@ -449,6 +463,7 @@ def parse_expression(
             or n.id in FUNCTION_NAMES
             or (n.id in MODULES and id(n) in modules)
             or INDEX_SYMBOL.fullmatch(n.id)
+            or DIMENSION_SYMBOL.fullmatch(n.id)
         )
     }
     result = ast.copy_location(ast.Return(value), value)

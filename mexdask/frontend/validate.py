@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mexdask.errors import Diagnostic, KernelSyntaxError, Span
 from mexdask.frontend.hints import CALL_HINTS, NAME_HINTS, OPERATOR_REJECTED, REJECTED, near
 from mexdask.frontend.parse import (
+    DIMENSION_SYMBOL,
     INDEX_SYMBOL,
     MODULES,
     Constant,
@@ -350,7 +351,7 @@ class Checker:
             return
         if name in self.variables or name in CONSTANTS or name in self.known.constants:
             return
-        if INDEX_SYMBOL.fullmatch(name):
+        if INDEX_SYMBOL.fullmatch(name) or DIMENSION_SYMBOL.fullmatch(name):
             return
         if name in FUNCTION_NAMES or name in self.known.functions:
             self.complain("function-as-value", f"function {name!r} is used as a value", node,
