@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +163,7 @@ def common_sizes(given: Mapping[str, Mapping[Hashable, int]]) -> Sizes:
                 raise AlignmentError(
                     f"argument {name!r} has another length along {dim!r} than the others: {listed}"
                 )
-    if not xr.get_options()["arithmetic_broadcast"] and any(
+    if not xr.get_options().get("arithmetic_broadcast", True) and any(
         tuple(own) != tuple(sizes) for own in given.values()
     ):
         listed = ", ".join(f"{n!r} {described_sizes(s)}" for n, s in given.items())
@@ -222,12 +221,13 @@ def merged_coords(given: Sequence[Any]) -> Any:
 
     Of coordinates that conflict none is kept, whatever stands between them.
     """
-    compat = xr.get_options()["arithmetic_compat"]
+    option = xr.get_options().get("arithmetic_compat", "minimal")
+    compat = {} if option == "minimal" else {"compat": option}
     merged, *others = given
     conflicting: set[Hashable] = set()
     for other in others:
         try:
-            both = merged.merge(other, compat=compat).coords
+            both = merged.merge(other, **compat).coords
         except ValueError as error:
             raise AlignmentError(f"the coordinates of the arguments conflict: {error}") from error
         conflicting |= {*merged, *other} - {*both}
@@ -239,7 +239,7 @@ def merged_attrs(given: Sequence[Mapping[Any, Any]], keep_attrs: Any) -> dict[An
     """Return the attributes of the result."""
     if keep_attrs is None:
         option = xr.get_options()["keep_attrs"]
-        keep_attrs = keeps_attrs_by_default() if option == "default" else option
+        keep_attrs = True if option == "default" else option
     if isinstance(keep_attrs, bool):
         keep_attrs = "drop_conflicts" if keep_attrs else "drop"
     if not callable(keep_attrs) and keep_attrs not in ATTRS_RULES:
@@ -255,13 +255,6 @@ def merged_attrs(given: Sequence[Mapping[Any, Any]], keep_attrs: Any) -> dict[An
     except ValueError as error:
         raise AlignmentError(f"keep_attrs={keep_attrs!r}: {error}") from error
     return dict(merged)
-
-
-@functools.cache
-def keeps_attrs_by_default() -> bool:
-    """Tell whether this version of xarray keeps attributes in arithmetic unless told otherwise."""
-    with xr.set_options(keep_attrs="default"):
-        return bool((xr.Variable((), 0, {"units": "m"}) + 1).attrs)
 
 
 def refuse_dtype(name: str, labelled: Any, spelling: str) -> None:
