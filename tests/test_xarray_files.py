@@ -64,7 +64,7 @@ def drier(t, q, lat):
 
 @pytest.mark.compiler
 @pytest.mark.parametrize("store", [netcdf, zarr])
-@pytest.mark.parametrize("chunks", [None, {}, {"time": 8}])
+@pytest.mark.parametrize("chunks", [None, {}, {"time": 12}])
 def test_masked_and_scaled_files(tmp_path, store, chunks):
     with store(tmp_path)(chunks=chunks) as ds:
         assert ds.t.encoding["scale_factor"] == 0.1
