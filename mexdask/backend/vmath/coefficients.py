@@ -22,6 +22,7 @@ COEFFICIENTS = {
     "cos_short": (
         "-0x1.ffffffd1009d2p-2 0x1.55553e1eb70cfp-5 -0x1.6c0882be46b97p-10 0x1.9934f3f34da72p-16"
     ),
+    "cos_native": "0x1.55554abfc0e18p-5 -0x1.6c0c918bba6a9p-10 0x1.9a03bea71f10dp-16",
     "log": (
         "0x1.5555555555591p-1 0x1.99999999801e0p-2 0x1.24924941c1d07p-2 0x1.c71c5229a0174p-3 "
         "0x1.746639358b389p-3 0x1.39a23b8586204p-3 0x1.2f00e50de8afep-3"

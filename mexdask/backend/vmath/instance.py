@@ -25,12 +25,15 @@ SOURCES: Mapping[tuple[str, str], str] = {
     **special.SOURCES,
     **trigonometric.SOURCES,
 }
-INLINED = frozenset("exp log sin cos sinshort cosshort".split())
+INLINED = frozenset("exp log sin cos".split())
 """Functions that callers take in, on vectors: short ones, and sine and cosine share their work."""
 SHARED = frozenset("logsum halfexp farlane farreduce".split())
 """Functions that only others call."""
-NAMES = frozenset(name for name, _ in SOURCES) | {*primitives.VECTOR, *primitives.COMMON, "any"}
+WIDE = frozenset({"sinwide", "coswide"})
+"""Functions of float32 that take over where another of float32 ends."""
+NAMES = frozenset({*primitives.VECTOR, *primitives.COMMON, "any", *WIDE, *(n for n, _ in SOURCES)})
 
+OUTLINED = "__attribute__((noinline, const))"
 CALL = re.compile(r"\bvm_([a-z0-9]+)_(f32|f64)(?:x(\d+))?\(")
 NUMBER = re.compile(r"0x[0-9a-f]+\.?[0-9a-f]*p[+-]?\d+|\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 POLYNOMIAL = re.compile(r"POLY\((\w+), (\w+)\)")
@@ -164,7 +167,12 @@ def outlined(name: str, source: str, lanes: Lanes) -> str:
     """Return a source as one that is compiled once, not into each caller, unless that pays."""
     if name in SHARED or (name in INLINED and lanes.count > 1):
         return source
-    return source.replace("static inline", "static __attribute__((noinline, const))", 1)
+    return source.replace("inline", OUTLINED, 1)
+
+
+def kind_of(name: str) -> str:
+    """Return how a function is declared that only converts or splits for another."""
+    return OUTLINED if name in WIDE else "inline"
 
 
 def parameters(name: str, c_type: str) -> int:
@@ -178,7 +186,7 @@ def in_halves(name: str, lanes: Lanes) -> str:
     half, count = Lanes(lanes.c, lanes.count // 2), parameters(name, lanes.c)
     low = ", ".join(map(str, range(half.count)))
     high = ", ".join(map(str, range(half.count, lanes.count)))
-    head = f"static inline {lanes.tag} vm_{name}_{lanes.tag}("
+    head = f"static {kind_of(name)} {lanes.tag} vm_{name}_{lanes.tag}("
     head += ", ".join(f"{lanes.tag} a{n}" for n in range(count)) + ")\n{\n"
     lower, upper = (
         ", ".join(f"__builtin_shufflevector(a{n}, a{n}, {part})" for n in range(count))
@@ -210,7 +218,8 @@ def by_float64(name: str, lanes: Lanes) -> str:
     arguments = ", ".join(f"vm_widen_{lanes.tag}(a{n})" for n in range(count))
     value = convert.format(f"vm_{name}short_{wide.tag}({arguments})", lanes.tag)
     declared = ", ".join(f"{lanes.tag} a{n}" for n in range(count))
-    return f"static inline {lanes.tag} vm_{name}_{lanes.tag}({declared}) {{ return {value}; }}"
+    head = f"static {kind_of(name)} {lanes.tag} vm_{name}_{lanes.tag}({declared})"
+    return f"{head} {{ return {value}; }}"
 
 
 def any_lane(lanes: Lanes) -> str:

@@ -129,6 +129,30 @@ TANGENT_SHORT = """\
     return real(bits(y) ^ (bits(x) & ~POSITIVE));
 """
 
+# float32 in float32: three parts of pi / 2, good for n < 2**11 while r is not so small that their
+# last bits tell. What is beyond goes through float64.
+NATIVE = """\
+    F a = fabs(x), t = vm_fence(a * 0x1.45f306p-1 + 0x1.8p23), n = vm_fence(t - 0x1.8p23);
+    I q = bits(t);
+    F u = vm_fence(vm_fence(a - n * 0x1.922p+0) - n * -0x1.28p-18), w = n * -0x1.777a5cp-25;
+    F r = vm_fence(u - w), low = vm_fence(vm_fence(u - r) - w);
+    M far = nle(a, all(0x1p11)) | (M)(fabs(r) < n * 0x1p-22);
+    F z = r * r, s1 = (r * z) * POLY(z, sin_short) + low;
+    F h = 0.5 * z, v = 1.0 - h;
+    F c1 = ((1.0 - v) - h) + ((z * z) * POLY(z, cos_native) - r * low);
+"""
+SINE_NATIVE = """\
+    I sign = (bits(x) & ~POSITIVE) ^ ((q & 2) << 30);
+    F y = real(bits(sel((M)((q & 1) != 0), v + c1, r + s1)) ^ sign);
+    if (any(far)) y = sel(far, sinwide(x), y);
+    return y;
+"""
+COSINE_NATIVE = """\
+    F y = real(bits(sel((M)((q & 1) != 0), r + s1, v + c1)) ^ (((q + 1) & 2) << 30));
+    if (any(far)) y = sel(far, coswide(x), y);
+    return y;
+"""
+
 # In half turns: x = n / 2 + r exactly. Large numbers lose their whole turns first.
 HALVES = """\
     F a = fabs(x);
@@ -161,12 +185,14 @@ SOURCES = {
     ("farreduce", "f64"): FARREDUCE,
     ("sin", "f64"): circular("sin", SINE, REDUCE, KERNELS),
     ("cos", "f64"): circular("cos", COSINE, REDUCE, KERNELS),
-    ("sinshort", "f64"): circular("sinshort", SINE, REDUCE_SHORT, KERNELS_SHORT),
-    ("cosshort", "f64"): circular("cosshort", COSINE, REDUCE_SHORT, KERNELS_SHORT),
+    ("sinwideshort", "f64"): circular("sinwideshort", SINE, REDUCE_SHORT, KERNELS_SHORT),
+    ("coswideshort", "f64"): circular("coswideshort", COSINE, REDUCE_SHORT, KERNELS_SHORT),
     ("tan", "f64"): circular("tan", TANGENT, REDUCE, KERNELS),
     ("tanshort", "f64"): circular("tanshort", TANGENT_SHORT, REDUCE_SHORT, KERNELS_SHORT),
     ("sinpi", "f64"): circular("sinpi", SINE_OF_HALVES, HALVES + HALVES_LOW, KERNELS),
     ("cospi", "f64"): circular("cospi", COSINE_OF_HALVES, HALVES + HALVES_LOW, KERNELS),
     ("sinpishort", "f64"): circular("sinpishort", SINE_OF_HALVES, HALVES, KERNELS_SHORT),
     ("cospishort", "f64"): circular("cospishort", COSINE_OF_HALVES, HALVES, KERNELS_SHORT),
+    ("sin", "f32"): circular("sin", SINE_NATIVE, NATIVE, ""),
+    ("cos", "f32"): circular("cos", COSINE_NATIVE, NATIVE, ""),
 }
