@@ -17,6 +17,8 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mexdask
 
@@ -546,6 +548,35 @@ def test_three_operands_are_aligned_at_once():
             same_in_all(mexdask.apply("a + b + c", **parts, jit="off"), expected)
 
 
+SIZES = {"x": 4, "y": 3, "z": 2}
+
+
+@st.composite
+def labelled_arrays(draw):
+    """A DataArray of some dimensions in some order, whose indexes are parts of the same ones."""
+    dims = draw(st.permutations(sorted(SIZES)))[: draw(st.integers(0, 3))]
+    starts = {dim: draw(st.integers(0, 1)) for dim in dims}
+    shape = [SIZES[dim] for dim in dims]
+    data = values(*shape, start=draw(st.integers(0, 9)), dtype=draw(st.sampled_from(["f8", "i2"])))
+    coords = {dim: np.arange(starts[dim], starts[dim] + SIZES[dim]) for dim in dims}
+    coords["h"] = draw(st.integers(0, 1))
+    if dims:
+        coords["side"] = (dims[0], np.arange(SIZES[dims[0]]) + draw(st.integers(0, 1)))
+    name = draw(st.sampled_from(["n", "m", None]))
+    found = xr.DataArray(data, coords, dims, name, {"units": draw(st.sampled_from("ab")), "k": 1})
+    return found.chunk(2) if draw(st.booleans()) else found
+
+
+@settings(max_examples=80, deadline=None)
+@given(labelled_arrays(), labelled_arrays(), st.sampled_from(["inner", "outer", "left", "right"]))
+def test_any_two_arrays_go_together_as_in_arithmetic(a, b, join):
+    with xr.set_options(arithmetic_join=join):
+        expected = a * b
+        found = mexdask.apply("a * b", a, b, jit="off")
+        same_in_all(found.compute(), expected.compute())
+        assert (found.chunks is None) == (expected.chunks is None)
+
+
 def test_conflicting_coordinates_are_dropped():
     a, b, c = (xr.DataArray([1.0, 2.0], dims="x", name="n") for _ in range(3))
     a, b, c = a.assign_coords(h=1, s=5), b.assign_coords(h=2), c.assign_coords(h=1, t=("x", [1, 2]))
@@ -842,15 +873,15 @@ def test_variables_that_no_kernel_takes(name, words):
 
 def test_the_conversions_that_errors_show_work():
     ds = dated()
-    for text, given in [
+    for text, arguments in [
         ("t * time", {"time": ds["time"].dt.hour}),
         ("t * time", {"time": (ds["time"] - ds["time"][0]) / np.timedelta64(1, "h")}),
         ("t * lead", {"lead": ds["lead"] / np.timedelta64(1, "h")}),
         ("t * kind", {"kind": (ds["kind"] == "rain")}),
         ("t * half", {"half": ds["half"].astype("float32")}),
     ]:
-        (value,) = given.values()
-        same_in_all(ds.mex.eval(text, jit="off", **given), ds.t * value)
+        (value,) = arguments.values()
+        same_in_all(ds.mex.eval(text, jit="off", **arguments), ds.t * value)
 
 
 @pytest.mark.parametrize(
@@ -965,9 +996,9 @@ def test_objects_that_were_evaluated_can_be_pickled():
 
 
 def test_errors_can_be_pickled():
-    for statement, given in [("u + missing", {}), ("u + w", {"w": climate().v[:2, :2]})]:
+    for statement, arguments in [("u + missing", {}), ("u + w", {"w": climate().v[:2, :2]})]:
         with xr.set_options(arithmetic_join="exact"), pytest.raises(MexError) as caught:
-            climate().mex.eval(statement, **given)
+            climate().mex.eval(statement, **arguments)
         again = pickle.loads(pickle.dumps(caught.value))
         assert (type(again), str(again)) == (type(caught.value), str(caught.value))
 
