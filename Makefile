@@ -56,6 +56,8 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/frontend.py
 	$(BIN)/python benchmarks/interpreter.py
 	$(BIN)/python benchmarks/xarray_eval.py
+	$(BIN)/python benchmarks/mandelbrot_tiles.py
+	$(BIN)/python benchmarks/stampede.py
 
 # An environment that works is kept; one that is missing, half made or whose Python has gone is
 # made anew by the first candidate that really runs (a version manager's shim may exist and fail).
@@ -83,7 +85,7 @@ $(BENCH_READY): $(READY)
 
 clean:
 	rm -rf build dist docs/_build docs/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-	    dask-worker-space dask-scratch-space mandelbrot.png
+	    dask-worker-space dask-scratch-space mandelbrot.png mandelbrot-tiles*.png
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean

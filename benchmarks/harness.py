@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-PACKAGES = ("mexdask", "numpy", "dask", "distributed", "xarray", "numba")
+PACKAGES = ("mexdask", "numpy", "dask", "distributed", "xarray", "numba", "blosc2")
 FLAGS = ("CC", "ME_DSL_JIT", "ME_DSL_JIT_CFLAGS")
 
 

@@ -103,7 +103,8 @@ def warm(
     *arguments : dtype_like or array_like
         One for each parameter. What `apply` takes stands for itself: arrays for their dtype, NumPy
         scalars, Python scalars. A dtype, its name or a NumPy scalar class stands for an array of
-        that dtype; ``bool``, ``int``, ``float`` and ``complex`` stand for a Python scalar.
+        that dtype; ``bool``, ``int``, ``float`` and ``complex`` stand for a Python scalar. A kernel
+        with index symbols needs an array, for it depends on the number of dimensions.
     dtype : dtype_like, optional
         As it will be given to `apply`.
     params : mapping, optional

@@ -12,6 +12,8 @@ from mexdask.blockkernel import BlockKernel
 from mexdask.errors import ArgumentError, described
 
 WEAK_CLASSES = (bool, int, float, complex)
+# Of an array that stands for a dtype: it broadcasts with every other.
+STAND_IN = (1,)
 
 
 def block_kernel(
@@ -35,6 +37,12 @@ def block_kernel(
     given = {name: stand_in(value) for name, value in with_params(named, params).items()}
     arrays = [stand_in(value) for value in arguments]
     call = Call.of(called_kernel(src, given), arrays, given, None, dtype, "rechunk", None)
+    if call.ndim is not None and call.shape == STAND_IN:
+        raise ArgumentError(
+            f"kernel {call.parsed.source.name!r} has index symbols, so that it depends on the "
+            "number of dimensions, which a dtype does not say; give an array of the right number, "
+            "such as np.empty((2, 2), 'float32')"
+        )
     return call.block_kernel()
 
 
@@ -69,7 +77,7 @@ def stand_in(argument: Any) -> Any:
     is_class = isinstance(argument, type) and issubclass(argument, np.generic)
     if is_class or isinstance(argument, (np.dtype, str)):
         try:
-            return np.empty(1, np.dtype(argument))
+            return np.empty(STAND_IN, np.dtype(argument))
         except TypeError:
             raise ArgumentError(
                 f"{argument!r} is not a dtype; give one such as 'float64', or int, float or bool "

@@ -44,6 +44,12 @@ def harness(monkeypatch):
             ["--chunks", "3", "--size", "16", "--number", "3"],
             {"eval", "kernel", "kernel on NumPy"},
         ),
+        ("stampede", ["--processes", "3"], {"empty", "filled"}),
+        (
+            "mandelbrot_tiles",
+            "--grid 1 2 --tile 8 8 --workers 1 --sides 4 --deep 2 --no-peers".split(),
+            {"mexdask", "interpreter", "warm", "cold", "1 workers"},
+        ),
     ],
 )
 def test_benchmark_runs(name, options, compared, tmp_path):
@@ -51,6 +57,7 @@ def test_benchmark_runs(name, options, compared, tmp_path):
     subprocess.run(
         [sys.executable, BENCHMARKS / f"{name}.py", *options, "--rounds", "1", "--json", report],
         check=True,
+        cwd=tmp_path,
         timeout=100,
     )
     content = json.loads(report.read_text())

@@ -289,3 +289,19 @@ def test_counters_are_plain_data(client):
         assert os.path.realpath(worker["cache"]["root"]).startswith(
             os.path.realpath(client.compile_log.parent)
         )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_multiprocessing_schedulers(tmp_path, monkeypatch, method):
+    """Children of a process that has run the kernel load it from disk, or still have it."""
+    cc, log = recording_cc(tmp_path)
+    monkeypatch.setenv("CC", str(cc))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    source = ESCAPE.replace("0.25", f"0.{len(method)}125")
+    re, im = plane(tiles=3, size=30)
+    image = mexdask.apply(source, re, im, 40, jit="require")
+    expected = image.compute(scheduler="synchronous").tobytes()
+    with dask.config.set(scheduler="processes", num_workers=2):
+        with dask.config.set({"multiprocessing.context": method}):
+            assert image.compute().tobytes() == expected
+    assert compiles(log) == 1

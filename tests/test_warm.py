@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def mixed(tmp_path_factory):
     with machines(directory) as group:
         group.worker("wide", CC=str(cc))
         group.worker("narrow", CC=str(cc), **V3)
-        group.worker("scalar", **none, ME_DSL_JIT_CFLAGS="-O1")
+        group.worker("other-flags", **none, ME_DSL_JIT_CFLAGS="-O1")
         group.worker("bare", **none)
         group.worker("bare-narrow", **none, **V3)
         group.worker("off", ME_DSL_JIT="0")
@@ -50,7 +52,7 @@ def test_everyone_is_served_who_wants_to_be(mixed):
     assert outcomes == {
         "wide": "compiled",
         "narrow": "compiled",
-        "scalar": "shipped",
+        "other-flags": "shipped",
         "bare": "shipped",
         "bare-narrow": "shipped",
         "off": "disabled",
@@ -61,20 +63,21 @@ def test_everyone_is_served_who_wants_to_be(mixed):
     assert compiles(mixed.compile_log) == 2
 
 
-def test_all_of_them_give_the_same_bits(mixed):
-    re, im = plane(tiles=3, size=48)
-    rows, column = re.compute(), im.compute()
-    expected = interpreted(ESCAPE, re, im, 200).tobytes()
-    known = names(mixed)
-    futures = {
-        known[address]: mixed.submit(
-            mexdask.apply, ESCAPE, rows, column, 200,
-            jit="auto" if known[address] == "off" else "require",
-            workers=[address], pure=False,
-        )
-        for address in known
-    }  # fmt: skip
-    assert {name for name, f in futures.items() if f.result().tobytes() != expected} == set()
+@pytest.mark.parametrize("simd", ["auto", "off"])
+def test_all_of_them_give_the_same_bits(mixed, simd):
+    with dask.config.set({"mexdask.simd": simd}):
+        mexdask.warm(mixed, ESCAPE, *TYPES)
+        re, im = plane(tiles=3, size=48)
+        expected = interpreted(ESCAPE, re, im, 200).tobytes()
+        different = set()
+        for address, name in names(mixed).items():
+            jit = "auto" if name == "off" else "require"
+            with dask.annotate(workers=[address], allow_other_workers=False):
+                image = mexdask.apply(ESCAPE, *plane(tiles=3, size=48), 200, jit=jit)
+                result = mixed.compute(image, optimize_graph=False).result()
+            if result.tobytes() != expected:
+                different.add(name)
+    assert different == set()
 
 
 def test_chunks_add_up(mixed):
@@ -109,7 +112,7 @@ def test_report_says_who_falls_back_and_what_to_do(mixed):
     assert {name: line.engine for name, line in lines.items()} == {
         "wide": "native",
         "narrow": "native",
-        "scalar": "interpreter",
+        "other-flags": "interpreter",
         "bare": "interpreter",
         "bare-narrow": "interpreter",
         "off": "interpreter",
@@ -173,3 +176,20 @@ def test_late_workers_come_warm(mixed):
 def test_bad_types_raise_before_any_worker_is_asked(arguments, complaint):
     with pytest.raises(mexdask.ArgumentError, match=complaint):
         mexdask.warm(None, "x + 1", *arguments)
+
+
+def test_dimensions_matter_to_index_symbols():
+    with pytest.raises(mexdask.ArgumentError, match=r"has index symbols.*np\.empty\(\(2, 2\)"):
+        mexdask.warm(None, "x + _i0", "float64")
+
+
+def test_asynchronous_clients_await(mixed):
+    async def ask(address):
+        async with distributed.Client(address, asynchronous=True) as client:
+            ready = await mexdask.warm(client, "x - 0.0625", "float64")
+            return ready, await mexdask.report(client), await mexdask.stats(client)
+
+    ready, report, stats = asyncio.run(ask(mixed.scheduler.address))
+    assert set(ready) == set(stats) == set(names(mixed))
+    assert {line.worker for line in report} == set(ready)
+    assert str(ready).count("\n") == len(ready)
