@@ -94,4 +94,6 @@ def said(ended: Ended) -> str:
     """Return a compiler's words with how it ended."""
     stopped = "was stopped: its time was over"
     how = stopped if ended.code is None else f"ended with code {ended.code}"
-    return f"the C compiler {how}\n{ended.text}".rstrip()
+    lines = [line.strip() for line in ended.text.splitlines() if line.strip()]
+    first = next((line for line in lines if "error" in line), lines[0] if lines else "no word why")
+    return f"the C compiler {how}: {first[:200]}\n{ended.text}".rstrip()

@@ -524,6 +524,20 @@ def test_the_compilers_words_are_kept_but_bounded(tmp_path: Path) -> None:
     assert len(result.message) < 17_000
 
 
+@pytest.mark.parametrize(
+    ("body", "first"),
+    [
+        ("echo 'In file k.c'; echo 'k.c:1: error: nope'; exit 1", "code 1: k.c:1: error: nope"),
+        ("echo bye; exit 3", "code 3: bye"),
+        ("exit 3", "code 3: no word why"),
+    ],
+)
+def test_the_first_line_says_what_matters(tmp_path: Path, body: str, first: str) -> None:
+    result = compile_with(tmp_path, body)
+    assert isinstance(result, Failure)
+    assert result.message.splitlines()[0] == f"the C compiler ended with {first}"
+
+
 @pytest.mark.parametrize("deaf", ["", "trap '' TERM INT HUP"])
 def test_a_hanging_compiler_is_stopped_with_its_children(tmp_path: Path, deaf: str) -> None:
     body = f"{deaf}\nsleep 300 & echo $! $$ >> {tmp_path}/pids; wait; sleep 300"
