@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import pkgutil
+import os
+import sys
+from typing import Any
 
 GENERATOR_SOURCES = (
     "ir.py", "irtext.py", "ops.py", "dtypes.py", "reductions.py", "backend/cabi.py",
@@ -20,7 +22,10 @@ GENERATOR_SOURCES = (
 @functools.cache
 def generator_version() -> str:
     """Return the digest of everything that decides which C a function becomes."""
+    package = sys.modules["mexdask"]
+    assert package.__spec__ is not None
+    loader: Any = package.__spec__.loader  # which may read from a zip file
     digest = hashlib.sha256()
     for name in GENERATOR_SOURCES:
-        digest.update(pkgutil.get_data("mexdask", name) or b"")
+        digest.update(loader.get_data(os.path.join(package.__path__[0], name)))
     return digest.hexdigest()
