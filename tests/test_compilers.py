@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,11 @@ pytestmark = pytest.mark.compiler
 
 FORMS = ("scalar", "simd")
 NAMES = ("gcc", "clang")
+OTHERS = tuple(
+    f"{name}-{version}"
+    for name, versions in {"gcc": range(9, 20), "clang": range(10, 25)}.items()
+    for version in versions
+)
 LEVELS = ("-O0", "-O2", "-O3")
 SANITIZERS = (
     "-O0",
@@ -129,11 +134,13 @@ def present() -> list[str]:
     return [name for name in NAMES if shutil.which(name)]
 
 
-def check_levels(cases: Sequence[Case], form: str, size: int) -> None:
+def check_levels(
+    cases: Sequence[Case], form: str, size: int, pairs: Iterable[tuple[str, str]] = ()
+) -> None:
     """Compare what each compiler makes of cases at each level: results, or where they fail."""
     reference: dict[Case, list[Any]] = {}
     cases = [c for c in cases if c.specialisation.result.function.fp == "strict"]
-    for compiler, level in itertools.product(present(), LEVELS):
+    for compiler, level in pairs or itertools.product(present(), LEVELS):
         for case, native in compiled(cases, form, compiler, [level]):
             given = list(case.values(size))
             got = [run(case.specialisation, native, a, LIMIT) for a in given]
@@ -145,6 +152,17 @@ def check_levels(cases: Sequence[Case], form: str, size: int) -> None:
                 assert failed == want_failed, what
                 if failed is None:
                     assert_same(out, want, arguments, what)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("form", FORMS)
+def test_other_versions_of_compilers_give_the_same_bits(form: str):
+    others = [name for name in OTHERS if shutil.which(name)]
+    if not (others and present()):
+        pytest.skip("no other version of gcc or clang here")
+    pairs = [(name, "-O3") for name in (present()[0], *others)]
+    check_levels(spread(form, 40), form, 200, pairs)
 
 
 @pytest.mark.parametrize(("form", "count"), [("scalar", 24), ("simd", 3)])

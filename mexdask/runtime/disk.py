@@ -140,10 +140,11 @@ class Store:
         """
         data = pack(artifact)
         try:
-            with suppress(FileExistsError):
-                os.mkdir(key.digest[:2], 0o700, dir_fd=self.entries)
-            with self._shelf(key) as shelf:
+            shelf = open_own(key.digest[:2], self.entries)
+            try:
                 self._put(data, entry_name(key, str(artifact.record["compiler"])), shelf)
+            finally:
+                os.close(shelf)
         except OSError as error:
             log.info("a kernel was not kept in %s: %s", self.root.path, error)
             return False

@@ -381,9 +381,12 @@ def test_a_shelf_that_others_could_write_is_not_read(
     tmpdir_: Path, store: Store, image: bytes
 ) -> None:
     assert store.publish(KEY, artifact_of(KEY, image))
-    (tmpdir_ / "miniexpr-jit" / "v1" / "e" / KEY.digest[:2]).chmod(0o770)
+    shelf = tmpdir_ / "miniexpr-jit" / "v1" / "e" / KEY.digest[:2]
+    shelf.chmod(0o770)
     assert store.read(KEY, CC) is None
-    assert not store.publish(KEY, artifact_of(KEY, image))
+    assert store.publish(KEY, artifact_of(KEY, image))
+    assert store.read(KEY, CC) is not None
+    assert len(list(shelf.parent.glob("*.aside-*"))) == 1
 
 
 def test_a_root_that_others_may_read_is_tightened(tmpdir_: Path) -> None:
