@@ -20,6 +20,9 @@ from mexdask.errors import ArgumentError
 from mexdask.reductions import record_dtype
 from mexdask.specialise import Stage
 
+LONGEST_IN_TASKS = 1000
+"""Characters of a kernel that each task carries; a longer one is a task of its own."""
+
 Sizes = tuple[int, ...]
 Chunks = tuple[Sizes, ...]
 
@@ -241,8 +244,11 @@ def layer(
     kernel: Callable[..., Any], ndim: int, operands: Sequence[Any], dtype: np.dtype, **more: Any
 ) -> da.Array:
     """Return one blockwise layer, of which Dask knows all without calling the kernel."""
+    function = kernel
+    if isinstance(kernel, BlockKernel) and len(kernel.text) > LONGEST_IN_TASKS:
+        function, operands = Given(kernel.name), [shared(kernel), (), *operands]
     result: da.Array = da.blockwise(
-        kernel,
+        function,
         tuple(range(ndim)),
         *operands,
         token=f"mex-{kernel.__name__}",
@@ -253,6 +259,48 @@ def layer(
         **more,
     )
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Runs the kernel that it is given as its first block."""
+
+    name: str
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, kernel: Any, *blocks: Any) -> Any:
+        """Return what the kernel gives."""
+        run: BlockKernel = np.asarray(kernel, object).item()
+        return run(*blocks)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A kernel as an array without dimensions, with the kernel's own token."""
+
+    kernel: BlockKernel
+    shape: tuple[int, ...] = ()
+    ndim: int = 0
+    dtype: np.dtype = np.dtype(object)
+
+    def __getitem__(self, index: tuple[()]) -> Any:
+        """Return the array's one element in an array of its own."""
+        element = np.empty((), object)
+        element[()] = self.kernel
+        return element
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return "mexdask.Holder", *self.kernel.__dask_tokenize__()
+
+
+def shared(kernel: BlockKernel) -> da.Array:
+    """Return a kernel as a Dask array, so that a worker gets its text once."""
+    meta = np.zeros((), object)
+    array: da.Array = da.from_array(Holder(kernel), chunks=(), asarray=False, meta=meta)
+    return array
 
 
 def elementwise(

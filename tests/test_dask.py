@@ -569,11 +569,40 @@ def test_a_task_is_small():
     assert len(pickle.dumps(task_of(long_result(), 1, 2))) <= 900
 
 
-def test_a_graph_of_100_000_chunks_is_small():
-    result = long_result(side=317)
+@pytest.mark.parametrize("text", [LONG, LONG.replace("+ i", "+ _i0 - _i1")], ids=["", "indices"])
+def test_a_graph_of_100_000_chunks_is_small(text):
+    result = mexdask.apply(text, *[da.ones((317, 317), chunks=1)] * 2, limit=3)
     assert result.npartitions > 100_000
     assert len(cloudpickle.dumps(result.__dask_graph__())) <= 12_000
     assert not layer_of(result).is_materialized()
+
+
+VERY_LONG = LONG.replace(
+    "    return total\n", "    total += x * 1e-9\n" * 200 + "    return total\n"
+)
+
+
+@pytest.mark.both
+def test_a_long_text_is_once_in_a_graph():
+    assert len(VERY_LONG) > 4000
+    ones = [da.ones((6, 6), chunks=2)] * 2
+    result = mexdask.apply(VERY_LONG, *ones, limit=3, jit="require")
+    graph = dict(result.__dask_graph__())
+    assert pickle.dumps(graph).count(b"total += x") == 200
+    assert (result.compute() == mexdask.apply(VERY_LONG, *[np.ones((6, 6))] * 2, limit=3)).all()
+    again = mexdask.apply(VERY_LONG, *ones, limit=3, jit="off")
+    assert again.name == result.name
+
+
+def test_a_chain_of_long_texts_is_one_task_per_chunk():
+    x = da.ones((6, 6), chunks=2)
+    chain = x
+    for _ in range(3):
+        chain = mexdask.apply(VERY_LONG, chain, x, limit=3, jit="require")
+    (optimized,) = dask.optimize(chain)
+    tasks = dict(optimized.__dask_graph__())
+    assert len(tasks) == 9 + 1, "a task a chunk, and the text"
+    assert max(len(pickle.dumps(t)) for k, t in tasks.items() if len(k) == 3) < len(VERY_LONG)
 
 
 def test_compiled_state_never_travels():
