@@ -13,10 +13,10 @@ from mexdask import chunk, ir, reductions
 from mexdask.chunk import Array, Place, Shape
 from mexdask.errors import BlockError, SourceText
 from mexdask.settings import KernelSettings
-from mexdask.specialise import Specialisation, specialise
+from mexdask.specialise import Specialisation, Stage, specialise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BlockKernel:
     """A stage of a kernel for the blocks of one call; one object per process once unpickled.
 
@@ -104,58 +104,55 @@ class BlockKernel:
         BlockError
             If a block is not what was promised when the graph was built.
         """
-        kernel = self.specialisation()
-        stage = kernel.stages[self.number]
-        own = own_params(stage.function)
+        made = self.prepared
         known = None if place is None else Place(*place)
-        shape = self.checked_shape(kernel, own, known, blocks[: len(own)])
-        values = {
-            p.var.name: np.asarray(block) if p.is_array else np.asarray(block, p.var.dtype)
-            for p, block in zip(own, blocks, strict=False)
-        }
-        for number, record in zip(
-            needed_stages(kernel, self.number), blocks[len(own) :], strict=True
-        ):
-            values |= reduced_values(kernel.stages[number].function, record)
-        arguments = [np.asarray(values[p.var.name]) for p in stage.function.params]
-        if kernel.is_scalar and stage is kernel.result:
-            outs = chunk.run_once(stage, arguments, self.settings)
+        shape = self.shape_of(blocks) if known is None else known.shape
+        arguments = [
+            block if one.is_promised(block, shape) else self.checked(one, block, shape, known)
+            for one, block in zip(made.own, blocks, strict=False)
+        ]
+        if made.reduced:
+            arguments += made.reduced_values(blocks[len(made.own) :])
+        if made.is_once:
+            outs = chunk.run_once(made.stage, arguments, self.settings)
         else:
-            outs = chunk.run(stage, arguments, shape, known, self.settings)
-        if stage.function.reductions:
+            outs = chunk.run(made.stage, arguments, shape, known, self.settings)
+        if made.stage.function.reductions:
             return outs[0].reshape((1,) * len(shape))
         return outs[0] if len(outs) == 1 else outs
 
-    def checked_shape(
-        self,
-        kernel: Specialisation,
-        own: Sequence[ir.Param],
-        place: Place | None,
-        blocks: Sequence[Any],
-    ) -> Shape:
-        """Return the shape of the result once every block is of the promised dtype and shape."""
+    @functools.cached_property
+    def prepared(self) -> Prepared:
+        """Return what every block needs to know; it stays in this process."""
+        kernel = self.specialisation()
+        stage = kernel.stages[self.number]
         patterns = dict(zip(kernel.parsed.parameters, self.patterns, strict=True))
-        arrays = []
-        for p, block in zip(own, blocks, strict=True):
-            if p.is_array:
-                pattern = patterns[p.var.name]
-                complaint = wrong_kind(block, p.var.dtype, len(pattern))
-                arrays.append((p.var, block, pattern))
-            else:
-                complaint = not_a_number(block)
-            if complaint:
-                raise self.block_error(p.var.name, place, complaint)
-        if place is not None:
-            shape = place.shape
-        else:
-            shape = common_shape([block.shape for _, block, _ in arrays]) if arrays else ()
-        for var, block, pattern in arrays:
-            sizes = shape[len(shape) - len(pattern) :]
-            promised = tuple([1 if c == "1" else n for c, n in zip(pattern, sizes, strict=True)])
-            if block.shape != promised:
-                complaint = f"has shape {block.shape}, {promised} was promised"
-                raise self.block_error(var.name, place, complaint)
-        return shape
+        own = [
+            Expected(p.var.name, p.var.dtype, p.is_array, patterns[p.var.name])
+            for p in own_params(stage.function)
+        ]
+        return Prepared(
+            stage,
+            own,
+            [p.var.name for p in stage.function.params[len(own) :]],
+            [kernel.stages[k].function for k in needed_stages(kernel, self.number)],
+            kernel.is_scalar and stage is kernel.result,
+        )
+
+    def shape_of(self, blocks: Sequence[Any]) -> Shape:
+        """Return the shape that blocks of unknown place ask for."""
+        arrays = [(e, b) for e, b in zip(self.prepared.own, blocks, strict=False) if e.is_array]
+        for one, block in arrays:
+            if complaint := one.wrong_kind(block):
+                raise self.block_error(one.name, None, complaint)
+        return common_shape([block.shape for _, block in arrays]) if arrays else ()
+
+    def checked(self, one: Expected, block: Any, shape: Shape, place: Place | None) -> Array:
+        """Return a block as an array once it is found to be what was promised."""
+        complaint = one.wrong_kind(block) or one.wrong_shape(block, shape)
+        if complaint:
+            raise self.block_error(one.name, place, complaint)
+        return np.asarray(block) if one.is_array else np.asarray(block, one.dtype)
 
     def block_error(self, name: str, place: Place | None, complaint: str) -> BlockError:
         """Return the exception for one wrong block."""
@@ -183,22 +180,69 @@ def reduced_values(function: ir.Function, record: Array) -> dict[str, Array]:
     return {r.result.name: record[f"result{k}"] for k, r in enumerate(function.reductions)}
 
 
-def not_a_number(block: Any) -> str:
-    """Return in words why a value cannot be a scalar argument; nothing if it can."""
-    if np.ndim(block) == 0 and np.asarray(block).dtype.kind in "biufc":
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a parameter's block must be: its dtype, and its shape by the letters of `pattern`."""
+
+    name: str
+    dtype: np.dtype
+    is_array: bool
+    pattern: str
+
+    def is_promised(self, block: Any, shape: Shape) -> bool:
+        """Tell at a glance that a block is right as it is; if not, a closer look is needed."""
+        return (
+            type(block) is np.ndarray
+            and block.dtype == self.dtype
+            and block.shape == shape
+            and "1" not in self.pattern
+            and len(self.pattern) == len(shape)
+            and self.is_array
+        )
+
+    def wrong_kind(self, block: Any) -> str:
+        """Return in words why a block cannot be read at all; nothing if it can."""
+        if not self.is_array:
+            if np.ndim(block) == 0 and np.asarray(block).dtype.kind in "biufc":
+                return ""
+            return f"is a {type(block).__name__}, not a number"
+        if not isinstance(block, (np.ndarray, np.generic)) or isinstance(block, np.ma.MaskedArray):
+            return f"is a {type(block).__name__}, not a NumPy array"
+        if block.dtype.newbyteorder("=") != self.dtype:
+            return f"has dtype {block.dtype}, {self.dtype} was promised"
+        if block.ndim != len(self.pattern):
+            return f"has {block.ndim} dimensions, {len(self.pattern)} were promised"
         return ""
-    return f"is a {type(block).__name__}, not a number"
+
+    def wrong_shape(self, block: Any, shape: Shape) -> str:
+        """Return in words why a block of the right kind does not fit into the result."""
+        sizes = shape[len(shape) - len(self.pattern) :] if self.is_array else ()
+        promised = tuple([1 if c == "1" else n for c, n in zip(self.pattern, sizes, strict=True)])
+        if not self.is_array or block.shape == promised:
+            return ""
+        return f"has shape {block.shape}, {promised} was promised"
 
 
-def wrong_kind(block: Any, dtype: np.dtype, ndim: int) -> str:
-    """Return in words why a block cannot be read at all; nothing if it can."""
-    if not isinstance(block, (np.ndarray, np.generic)) or isinstance(block, np.ma.MaskedArray):
-        return f"is a {type(block).__name__}, not a NumPy array"
-    if block.dtype.newbyteorder("=") != dtype:
-        return f"has dtype {block.dtype}, {dtype} was promised"
-    if block.ndim != ndim:
-        return f"has {block.ndim} dimensions, {ndim} were promised"
-    return ""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a `BlockKernel` needs for every block.
+
+    ``reduced`` names the parameters that are results of ``reducing`` functions; ``is_once`` tells
+    that the stage depends on no element.
+    """
+
+    stage: Stage
+    own: list[Expected]
+    reduced: list[str]
+    reducing: list[ir.Function]
+    is_once: bool
+
+    def reduced_values(self, records: Sequence[Array]) -> list[Array]:
+        """Return the arguments that are results of reductions, from records of them."""
+        values: dict[str, Array] = {}
+        for function, record in zip(self.reducing, records, strict=True):
+            values |= reduced_values(function, record)
+        return [np.asarray(values[name]) for name in self.reduced]
 
 
 def common_shape(shapes: Sequence[Shape]) -> Shape:
