@@ -58,6 +58,7 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/xarray_eval.py
 	$(BIN)/python benchmarks/mandelbrot_tiles.py
 	$(BIN)/python benchmarks/stampede.py
+	$(BIN)/python benchmarks/dask_overhead.py
 
 # An environment that works is kept; one that is missing, half made or whose Python has gone is
 # made anew by the first candidate that really runs (a version manager's shim may exist and fail).

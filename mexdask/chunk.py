@@ -150,6 +150,9 @@ def run_native(
     settings: KernelSettings,
 ) -> End:
     """Fill ``outs`` through native code."""
+    if stage.is_simple and (call := flat_call(stage, arguments, outs, shape, settings)):
+        native.call(call)
+        return DONE
     arrays, scalars, converted = [], b"", []
     for parameter, value in zip(stage.function.params, arguments, strict=True):
         if not parameter.is_array:
@@ -173,6 +176,30 @@ def run_native(
             assert error is not None
             return End((code - 1, shifted(np.unravel_index(error.index, part), start)))
     return DONE if error is None else End(None, error.count)
+
+
+def flat_call(
+    stage: Stage,
+    arguments: Sequence[Array],
+    outs: Sequence[Array],
+    shape: Shape,
+    settings: KernelSettings,
+) -> bytes | None:
+    """Return the call of a small chunk as one dimension, None where its arrays are not so simple.
+
+    What a task costs beside its kernel is mostly this.
+    """
+    size = math.prod(shape)
+    if not 0 < size <= NATIVE_SLAB:
+        return None
+    operands = []
+    for value, parameter in zip(arguments, stage.function.params, strict=True):
+        dtype = parameter.var.dtype
+        if value.shape != shape or value.dtype != dtype or not value.flags.carray:
+            return None
+        operands.append((address_of(value), (dtype.itemsize,)))
+    operands += [(address_of(out), (out.dtype.itemsize,)) for out in outs]
+    return pack_call((size,), (0,), (size,), settings.while_max_iters, False, None, operands, b"")
 
 
 @roomy

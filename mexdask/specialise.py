@@ -65,10 +65,15 @@ class Stage:
     ----------
     unit : Unit
         The function as the runtime sees it.
+    is_simple : bool
+        Whether it reads arrays only, cannot fail, and need not know where a chunk lies.
     """
 
     def __init__(self, function: ir.Function, parsed: Parsed):
         self.function = function
+        self.is_simple = all(p.is_array for p in function.params) and not (
+            function.sites or function.indices or function.reductions
+        )
         self.source = parsed.source
         self.unit = Unit(function, function.name, parsed.source.text)
 

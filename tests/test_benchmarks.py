@@ -35,6 +35,11 @@ def harness(monkeypatch):
         ),
         ("frontend", [], {"lower", "C text", "all of it"}),
         (
+            "dask_overhead",
+            ["--side", "3", "--tasks", "2", "--bytes", "8000"],
+            {"da.blockwise", "np.negative", "mexdask", "dask.array"},
+        ),
+        (
             "interpreter",
             ["--elements", "999", "--size", "32", "--max-iter", "30"],
             {"by hand", "interpreter"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -444,6 +446,61 @@ def f(x):
     assert np.array_equal(n, [0, 2, math.nan, 3], equal_nan=True)
     assert np.isnan(rest[2])
     assert total == 5
+
+
+# Streams.
+
+STREAM = """
+import resource, sys
+import dask, dask.array as da, numpy as np
+import mexdask
+
+class Sink:
+    shape = dtype = None
+    written = 0
+    def __setitem__(self, where, block):
+        self.written += block.nbytes
+
+size, jit = int(sys.argv[1]), sys.argv[2]
+source = da.random.default_rng(1).random(size, chunks=1 << 21)  # 16 MiB each
+parts = mexdask.apply('def f(x):\\n    return x + 1.0, x * _i0', source, jit=jit)
+start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sinks = [Sink(), Sink()]
+with dask.config.set(scheduler="threads", num_workers=2):
+    da.store(parts, sinks, lock=False)
+    total = mexdask.apply("sum(x * x)", source, jit=jit).compute()
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start
+assert [sink.written for sink in sinks] == [8 * size] * 2, "everything has been written"
+assert abs(total / size - 1 / 3) < 1e-3
+print(grown >> 10)
+"""
+
+
+def grown_while_storing(nbytes: int, jit: str) -> int:
+    """Return by how many MiB a process grows that streams an array of ``nbytes``."""
+    command = [sys.executable, "-c", STREAM, str(nbytes // 8), jit]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.compiler
+def test_memory_stays_bounded_while_an_array_streams_through():
+    assert grown_while_storing(1 << 30, "require") < 400
+
+
+@pytest.mark.stress
+def test_memory_stays_bounded_for_ten_gigabytes():
+    assert grown_while_storing(10 * 10**9, "require") < 400
+
+
+def test_results_go_to_zarr(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    x = grid(30, 20)
+    mexdask.apply("x - mean(x) + _i1", lazy(x, (10, 7))).to_zarr(str(tmp_path / "a.zarr"))
+    stored = zarr.open(str(tmp_path / "a.zarr"))[:]
+    np.testing.assert_allclose(stored, x - x.mean() + np.arange(20))
 
 
 # Several results.
