@@ -10,9 +10,8 @@ from mexdask.runtime.entry import Rejected, check_image, read_regular
 from mexdask.runtime.failure import Failure, FailureClass, io_failure
 from mexdask.runtime.process import Ended, run
 from mexdask.runtime.target import Target
-from mexdask.runtime.toolchain import NOT_RUNNABLE, Compiler, environment, spelt
+from mexdask.runtime.toolchain import LONGEST_LOG, NOT_RUNNABLE, Compiler, environment, spelt
 
-LONGEST_LOG = 16 << 10
 NO_SPACE = re.compile(
     "No space left on device|Disk quota exceeded|Read-only file system|File too large"
     "|Input/output error|Too many open files|Stale file handle|Permission denied"
@@ -83,6 +82,8 @@ def classify(ended: Ended) -> FailureClass:
         return FailureClass.KILLED
     if code in (126, 127):
         return FailureClass.NO_CC
+    if code == 125:  # of timeout and prlimit: they could not begin
+        return FailureClass.IO
     if NO_SPACE.search(log):
         return FailureClass.IO
     if code < 0 or code == 4 or code >= 128 or BROKEN.search(log):

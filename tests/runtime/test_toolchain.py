@@ -462,6 +462,7 @@ def compile_with(tmp_path: Path, body: str, timeout: float = 20.0) -> bytes | Fa
         ("echo 'k.s: No space left on device'; exit 1", FailureClass.IO),
         ("rm k.c; exit 1", FailureClass.IO),
         ("exit 127", FailureClass.NO_CC),
+        ("exit 125", FailureClass.IO),
         ("exit 0", FailureClass.BAD_OBJECT),
         (": > k.so", FailureClass.BAD_OBJECT),
         ("head -c 9000 /dev/zero > k.so", FailureClass.BAD_OBJECT),
