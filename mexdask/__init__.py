@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mexdask.api import Kernel as Kernel
     from mexdask.api import apply as apply
     from mexdask.api import explain as explain
     from mexdask.api import fromkernel as fromkernel
     from mexdask.api import kernel as kernel
+    from mexdask.call import Kernel as Kernel
     from mexdask.cluster import MexPlugin as MexPlugin
     from mexdask.cluster import WarmReport as WarmReport
     from mexdask.cluster import warm as warm
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Loaded at first use, so that a worker that unpickles a kernel imports no more than it needs.
 PUBLIC = {
-    "Kernel": "api",
+    "Kernel": "call",
     "apply": "api",
     "explain": "api",
     "fromkernel": "api",

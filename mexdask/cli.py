@@ -14,8 +14,9 @@ from typing import Any
 import click
 import numpy as np
 
-from mexdask.api import Kernel, explain
+from mexdask.api import explain
 from mexdask.api import kernel as kernel_of
+from mexdask.call import Kernel
 from mexdask.doctor import examine
 from mexdask.errors import ArgumentError, KernelError, MexError
 from mexdask.explanation import Explanation

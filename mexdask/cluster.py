@@ -12,8 +12,8 @@ from typing import Any
 
 from distributed import Client, WorkerPlugin
 
-from mexdask.api import Source
 from mexdask.blockkernel import BlockKernel
+from mexdask.call import Source
 from mexdask.kernelspec import block_kernel, block_kernels
 from mexdask.runtime.dispatch import Decision, Route, Unit, find, note
 from mexdask.runtime.failure import Failure

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mexdask.api import Call, Source, called_kernel, with_params
 from mexdask.blockkernel import BlockKernel
+from mexdask.call import Call, Source, called_kernel, with_params
 from mexdask.errors import ArgumentError, described
 
 WEAK_CLASSES = (bool, int, float, complex)

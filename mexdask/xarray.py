@@ -17,8 +17,16 @@ from typing import Any
 import xarray as xr
 
 from mexdask import labelled
-from mexdask.api import Call, Kernel, Source, called_kernel, labelled_call, shadowing, with_params
 from mexdask.arguments import call_text, quoted
+from mexdask.call import (
+    Call,
+    Kernel,
+    Source,
+    called_kernel,
+    labelled_call,
+    shadowing,
+    with_params,
+)
 from mexdask.errors import ArgumentError, described
 from mexdask.explanation import Explanation, Explanations
 from mexdask.frontend.statements import assignments
