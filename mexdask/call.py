@@ -227,7 +227,7 @@ def parsed_for(k: Kernel, named: Mapping[str, Any]) -> tuple[Parsed, tuple[str, 
 
 def shadowing(names: Iterable[str]) -> frozenset[str]:
     """Return those of the names that would be none of a call's in an expression."""
-    symbols = [n for n in names if n in SHADOWABLE or n[:3] in ("_i_", "_n_")]
+    symbols = [n for n in names if n in SHADOWABLE or str(n).startswith(("_i_", "_n_"))]
     return frozenset(symbols)
 
 

@@ -11,7 +11,7 @@ from front_kit import complaints, lowered, under_carets
 import mexdask
 from mexdask.backend.cscalar import scalar_c
 from mexdask.errors import KernelSyntaxError
-from mexdask.frontend.lower import MAX_CALL_DEPTH
+from mexdask.frontend.inlining import MAX_CALL_DEPTH
 from mexdask.frontend.parse import MAX_DEPTH, MAX_NODES, MAX_SOURCE_BYTES
 from mexdask.frontend.validate import MAX_LOCALS, MAX_LOOPS
 
