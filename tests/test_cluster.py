@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from cluster_kit import ESCAPE, interpreted, plane, total, until, workers
 from runtime.runtime_kit import compiles, recording_cc, script
+from test_whole_array import CASES, DATA, SECOND, results_of
 
 import mexdask
 
@@ -305,3 +306,14 @@ def test_multiprocessing_schedulers(tmp_path, monkeypatch, method):
         with dask.config.set({"multiprocessing.context": method}):
             assert image.compute().tobytes() == expected
     assert compiles(log) == 1
+
+
+def test_whole_array_kernels(client):
+    for name, case in CASES.items():
+        data = (DATA, SECOND)[: case.arguments]
+        lazy = [da.from_array(x, chunks=(3, 4)) for x in data]
+        want = results_of(mexdask.apply(case.kernel, *data, jit="off"))
+        for jit in ("require", "off"):
+            got = results_of(mexdask.apply(case.kernel, *lazy, jit=jit))
+            for a, b in zip(got, want, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-13, err_msg=f"{name}, jit={jit}")

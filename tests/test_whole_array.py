@@ -183,6 +183,18 @@ def test_schedulers_agree(case: Case, scheduler: str):
         np.testing.assert_allclose(a, b, rtol=1e-13)
 
 
+@pytest.mark.both
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_nothing_runs_at_graph_time(case: Case):
+    mexdask.reset_stats()
+    found = mexdask.apply(case.kernel, *(lazy(x, (3, 4)) for x in (DATA, SECOND)[: case.arguments]))
+    for array in found if isinstance(found, tuple) else (found,):
+        assert array.name.startswith("mex-")
+        assert type(array._meta) is np.ndarray or np.isscalar(array._meta)
+    counts = mexdask.stats()
+    assert counts["native"] == counts["interpreted"] == counts["compiled"] == 0
+
+
 # Index symbols.
 
 
