@@ -17,6 +17,8 @@ from edges import Array, bits, columns
 
 from mexdask.backend import vmath
 from mexdask.backend.cscalar import TYPES
+from mexdask.backend.version import GENERATOR_SOURCES
+from mexdask.backend.vmath.coefficients import COEFFICIENTS
 from mexdask.ops import FUNCTIONS, TABLE, VECTOR_MATH_ULP, Op
 from mexdask.runtime.target import LEVELS, host_target, target_flags
 from mexdask.runtime.toolchain import Compiler, find_compiler
@@ -189,3 +191,22 @@ def test_nowhere_further_from_the_exact_value_than_the_bound(op: Op, ulp):
     for row in (ulp.by_mpmath(op, ulp.QUICK[0]), ulp.by_float64(op, ulp.QUICK[1])):
         assert row.most <= VECTOR_MATH_ULP, row
         assert row.mean < 0.5, row
+
+
+def test_coefficients_are_what_the_tool_makes(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "tools"))
+    import minimax
+
+    assert {name.removesuffix("_rest") for name in COEFFICIENTS} == set(minimax.POLYNOMIALS)
+    for name, text in COEFFICIENTS.items():
+        made, _ = minimax.coefficients(name.removesuffix("_rest"))
+        made = made[1:] if name.endswith("_rest") else made
+        assert list(map(float.fromhex, made)) == list(map(float.fromhex, text.split())), name
+
+
+def test_every_source_is_part_of_the_generators_version():
+    package = Path(vmath.__file__).parent
+    sources = {f"backend/vmath/{p.name}" for p in package.glob("*.py")} - {
+        "backend/vmath/__init__.py"
+    }
+    assert sources <= set(GENERATOR_SOURCES)
