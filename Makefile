@@ -55,6 +55,7 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/frontend.py
 	$(BIN)/python benchmarks/interpreter.py
+	$(BIN)/python benchmarks/ulp.py --stride 64 --time
 	$(BIN)/python benchmarks/xarray_eval.py
 	$(BIN)/python benchmarks/mandelbrot_tiles.py
 	$(BIN)/python benchmarks/stampede.py

@@ -186,6 +186,30 @@ def test_fast_does_not_reassociate_what_must_not_be(row: Function):
             np.testing.assert_allclose(got, strict, 8 * np.finfo(got.dtype).eps)
 
 
+# Where functions were wrong once, and what is right.
+REGRESSIONS = [
+    ("sinh", 710.96, np.inf),
+    ("cosh", -710.96, np.inf),
+    ("expm1", 5e-324, 5e-324),
+    ("log1p", 1.7976931348623157e308, 709.782712893384),
+    ("acosh", 1.7976931348623157e308, 710.475860073944),
+    ("erfc", 0.2501362215741765, 0.7235292179566812),
+    ("erfc", 26.320687441234824, 2.8899962273381247e-303),
+    ("sin", 1e22, -0.8522008497671888),
+    ("sin", -0.0, -0.0),
+    ("exp10", 22.0, 1e22),
+]
+
+
+@pytest.mark.parametrize(("name", "x", "want"), REGRESSIONS)
+def test_what_was_wrong_once(name: str, x: float, want: float):
+    row = Function(TABLE[name], "f64")
+    for width in widths():
+        (got,) = run(row, [np.array([x])], width)
+        assert got == pytest.approx(want, rel=4e-16, abs=0)
+        assert np.signbit(got) == np.signbit(want)
+
+
 @pytest.mark.parametrize("op", dict.fromkeys(row.op for row in ROWS), ids=lambda op: op.name)
 def test_nowhere_further_from_the_exact_value_than_the_bound(op: Op, ulp):
     for row in (ulp.by_mpmath(op, ulp.QUICK[0]), ulp.by_float64(op, ulp.QUICK[1])):

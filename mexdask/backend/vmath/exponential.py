@@ -10,8 +10,8 @@ EXP = Template("""\
 static inline F $name(F x)
 {
     F t = vm_fence(x$per + $magic), n = vm_fence(t - $magic);
-    F r = $rest;
-    F p = 1.0 + (r$factor + (r * r) * POLY(r, $poly));
+    F $reduced;
+    F p = 1.0 + (r$factor + ((r * r) * POLY(r, $poly)$rest));
     F y = real(bits(p) + (bits(t) << MANTISSA));
     M far = nle(fabs(x), all($near));
     if (any(far)) {
@@ -55,17 +55,17 @@ HALVES_SHORT = """\
 SOURCES = {
     ("exp", "f64"): EXP.substitute(
         name="exp", poly="exp", magic="0x1.8p52", per=" * 0x1.71547652b82fep+0", factor="",
-        rest="vm_fence(x - n * 0x1.62e42fefa4000p-1) - n * -0x1.8432a1b0e2634p-43",
+        reduced="r = vm_fence(x - n * 0x1.62e42fefa4000p-1) - n * -0x1.8432a1b0e2634p-43", rest="",
         near="708.0", top="710.0", bottom="-746.0",
     ),
     ("exp", "f32"): EXP.substitute(
         name="exp", poly="exp_short", magic="0x1.8p23", per=" * 0x1.715476p+0", factor="",
-        rest="vm_fence(x - n * 0x1.62e4p-1) - n * 0x1.7f7d1cp-20",
+        reduced="r = vm_fence(x - n * 0x1.62e4p-1) - n * 0x1.7f7d1cp-20", rest="",
         near="87.0", top="89.0", bottom="-104.0",
     ),
     ("exp2", "f64"): EXP.substitute(
         name="exp2", poly="exp2", magic="0x1.8p52", per="", factor=" * 0x1.62e42fefa39efp-1",
-        rest="x - n", near="1021.0", top="1025.0", bottom="-1076.0",
+        reduced="r = x - n", rest="", near="1021.0", top="1025.0", bottom="-1076.0",
     ),
     ("exp2short", "f64"): EXP_SHORT.substitute(
         name="exp2short", poly="exp2_short", per="", factor=" * 0x1.62e42fefa39efp-1",
@@ -73,7 +73,9 @@ SOURCES = {
     ),
     ("exp10", "f64"): EXP.substitute(
         name="exp10", poly="exp10", magic="0x1.8p52", per=" * 0x1.a934f0979a371p+1",
-        rest="vm_fence(x - n * 0x1.34413509f8000p-2) - n * -0x1.80433b83b532ap-44",
+        reduced="u = vm_fence(x - n * 0x1.34413509f8000p-2), w = n * -0x1.80433b83b532ap-44, "
+        "r = vm_fence(u - w), low = vm_fence(vm_fence(u - r) - w)",
+        rest=" + (low * 0x1.26bb1bbb55516p+1 + r * -0x1.f48ad494ea3e9p-53)",
         factor=" * 0x1.26bb1bbb55516p+1", near="307.0", top="309.0", bottom="-325.0",
     ),
     ("exp10short", "f64"): EXP_SHORT.substitute(
@@ -100,7 +102,7 @@ static inline F expm1short(F x)
     F y = (1.0 - real((1023 - bits(t)) << 52)) + (r + (r * r) * POLY(r, exp_short));
     return copysign(y * real((bits(t) + 1023) << 52), x);
 }""",
-    # exp(x) / 2 in two parts, for 0 <= x <= 711.
+    # exp(x) / 2 in two parts, for 0 <= x <= 710.5.
     ("halfexp", "f64"): f"""\
 static inline F halfexp(F v, F *rest)
 {{
@@ -114,14 +116,14 @@ static inline F halfexp(F v, F *rest)
 static inline F cosh(F x)
 {
     F a = fabs(x), low;
-    F h = halfexp(sel((M)(a > 711.0), all(711.0), a), &low);
+    F h = halfexp(sel((M)(a > 710.5), all(710.5), a), &low);
     return h + (low + 0.25 / h);
 }""",
     ("sinh", "f64"): """\
 static inline F sinh(F x)
 {
     F a = fabs(x), z = a * a, low;
-    F h = halfexp(sel((M)(a > 711.0), all(711.0), a), &low);
+    F h = halfexp(sel((M)(a > 710.5), all(710.5), a), &low);
     F y = sel((M)(a < 1.0), a + (a * z) * POLY(z, sinh), h + (low - 0.25 / h));
     return copysign(y, x);
 }""",

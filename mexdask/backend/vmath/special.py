@@ -46,8 +46,9 @@ static inline F erf(F x)
 static inline F erfc(F x)
 {{
 {COMPLEMENT}\
-    F z = a * a, y = 1.0 - copysign(a + a * POLY(z, erf), x);
-    y = sel((M)(a < 1.0) & (M)(x < 0.25), y, sel((M)(x < 0.0), 2.0 - c, c));
+    F z = a * a, y = vm_fence(1.0 - x);
+    y = y + (sumlow(y, all(1.0), -x) - x * POLY(z, erf));
+    y = sel((M)(a < 1.0) & (M)(x < 0.75), y, sel((M)(x < 0.0), 2.0 - c, c));
     return sel((M)(x != x), x, y);
 }}""",
     ("erfshort", "f64"): f"""\
