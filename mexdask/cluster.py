@@ -15,6 +15,7 @@ from distributed import Client, WorkerPlugin
 from mexdask.blockkernel import BlockKernel
 from mexdask.call import Source
 from mexdask.kernelspec import block_kernel, block_kernels
+from mexdask.monitor import checked_client
 from mexdask.runtime.dispatch import Decision, Route, Unit, find, note
 from mexdask.runtime.failure import Failure
 from mexdask.runtime.ship import (
@@ -136,7 +137,7 @@ def warm(
     """
     kernel = block_kernel(src, arguments, named, params, dtype)
     chosen = None if workers is None else list(workers)
-    report: WarmReport = client.sync(warm_one, client, kernel, chosen)
+    report: WarmReport = checked_client(client).sync(warm_one, client, kernel, chosen)
     return report
 
 

@@ -12,6 +12,7 @@ from mexdask.call import Call, Source, called_kernel, with_params
 from mexdask.errors import ArgumentError, described
 
 WEAK_CLASSES = (bool, int, float, complex)
+EACH = "give a list in which each is (src, dtype, ...), such as ('x + y', 'float64', 'float64')"
 # Of an array that stands for a dtype: it broadcasts with every other.
 STAND_IN = (1,)
 
@@ -54,13 +55,12 @@ def block_kernels(kernels: Iterable[Any]) -> tuple[BlockKernel, ...]:
     ArgumentError
         If one is not such a sequence, beside what `apply` raises.
     """
+    if isinstance(kernels, str) or not isinstance(kernels, Iterable):
+        raise ArgumentError(f"kernels is {described(type(kernels))}; {EACH}")
     found = []
     for kernel in kernels:
         if not isinstance(kernel, (tuple, list)) or not kernel:
-            raise ArgumentError(
-                f"kernels holds {described(type(kernel))}; each must be (src, dtype, ...), such as "
-                "('x + y', 'float64', 'float64')"
-            )
+            raise ArgumentError(f"kernels holds {described(type(kernel))}; {EACH}")
         src, *arguments = kernel
         found.append(block_kernel(src, arguments, {}))
     return tuple(found)

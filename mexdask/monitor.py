@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mexdask.errors import FallbackWarning
+from mexdask.errors import ArgumentError, FallbackWarning, described
 from mexdask.runtime.stats import reset, snapshot
 from mexdask.tabular import table
 
@@ -59,8 +59,18 @@ def stats(client: Any = None) -> dict[str, Any]:
     """
     if client is None:
         return snapshot()
-    by_worker: dict[str, Any] = client.run(snapshot_there)
+    by_worker: dict[str, Any] = checked_client(client).run(snapshot_there)
     return by_worker
+
+
+def checked_client(client: Any) -> Any:
+    """Return a client of a cluster, or say that it is none."""
+    if not all(callable(getattr(client, name, None)) for name in ("run", "sync")):
+        raise ArgumentError(
+            f"client is {described(type(client))}; give a distributed.Client, such as "
+            "Client(cluster) or Client('tcp://host:8786')"
+        )
+    return client
 
 
 async def snapshot_there() -> dict[str, object]:
@@ -90,9 +100,9 @@ class Line:
     worker, kernel : str
         The worker's address, the kernel's name.
     engine, outcome, reason : str
-        What ran it last, and why, as a stable word and as a sentence.
-    chunks : int
-        How many chunks it has run there.
+        What would run its next chunk, and why, as a stable word and as a sentence.
+    native, interpreted : int
+        How many chunks each engine has run there.
     seconds : float
         How long they took together.
     """
@@ -102,8 +112,19 @@ class Line:
     engine: str
     outcome: str
     reason: str
-    chunks: int
+    native: int
+    interpreted: int
     seconds: float
+
+    @property
+    def chunks(self) -> int:
+        """Return how many chunks the worker has run."""
+        return self.native + self.interpreted
+
+    @property
+    def because(self) -> str:
+        """Return the reason with its stable word."""
+        return f"{first_line(self.reason)} [{self.outcome}]"
 
     @property
     def is_fallback(self) -> bool:
@@ -115,9 +136,9 @@ class Report(tuple[Line, ...]):
     """What every worker did with every kernel: a `Line` for each pair; print it to read it."""
 
     def __str__(self) -> str:
-        header = ("worker", "kernel", "engine", "chunks", "seconds", "because")
+        header = ("worker", "kernel", "engine", "native", "interpreted", "seconds", "because")
         rows = [
-            (x.worker, x.kernel, x.engine, x.chunks, x.seconds, f"{x.reason} [{x.outcome}]")
+            (x.worker, x.kernel, x.engine, x.native, x.interpreted, x.seconds, x.because)
             for x in self
         ]
         return table(header, rows) if rows else "no worker has run a kernel yet"
@@ -134,7 +155,8 @@ def report(client: Any) -> Report:
     Returns
     -------
     Report
-        A tuple of lines with worker, kernel, engine, outcome, reason, chunks and seconds.
+        A tuple of lines with worker, kernel, engine, outcome, reason, chunks and seconds; kernels
+        of one name share a line.
 
     Warns
     -----
@@ -150,11 +172,11 @@ def report(client: Any) -> Report:
     >>> _ = client.submit(mexdask.apply, "x + 1", np.arange(3)).result()
     >>> lines = mexdask.report(client)
     >>> print(lines)  # doctest: +SKIP
-    worker          kernel  engine  chunks  seconds   because
-    inproc://...    kernel  native  1       1.08e-05  loaded from the disk cache [disk]
+    worker        kernel      engine  native  interpreted   seconds  because
+    inproc://...  expression  native       1            0  1.08e-05  compiled here [compiled]
     >>> client.close(); cluster.close()
     """
-    found: Report = client.sync(reported, client)
+    found: Report = checked_client(client).sync(reported, client)
     return found
 
 
@@ -177,7 +199,8 @@ def lines_of(by_worker: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
                 row["engine"],
                 row["outcome"],
                 row["reason"],
-                row["native"] + row["interpreted"],
+                row["native"],
+                row["interpreted"],
                 row["native_seconds"] + row["interpreted_seconds"],
             )
 
@@ -189,8 +212,13 @@ def complaints(lines: Report, workers: int) -> Iterator[str]:
         if line.is_fallback:
             fallen.setdefault((line.kernel, line.outcome), []).append(line)
     for (kernel, outcome), those in fallen.items():
-        reason = those[0].reason.strip().split("\n")[0]
+        reason = first_line(those[0].reason)
         yield (
             f"{len(those)} of {workers} workers run kernel {kernel!r} through the NumPy "
             f"interpreter ({outcome}): {reason}; {ADVICE.get(outcome, OTHER_ADVICE)}"
         )
+
+
+def first_line(text: str) -> str:
+    """Return the first line of what a compiler said, say."""
+    return text.strip().split("\n")[0]

@@ -164,8 +164,10 @@ def test_nothing_is_written_unless_everything_was_compiled(tmp_path, monkeypatch
     [
         ([("x + 1", "float32")], "x86-64-v9", "'x86-64-v9' is not a level"),
         ([("x + 1", "float32")], [], "names no level"),
-        (["x + 1"], None, "each must be"),
-        ([()], None, "each must be"),
+        (["x + 1"], None, "kernels holds a str; give a list in which each is"),
+        ([()], None, "kernels holds a tuple; give a list"),
+        ("x + 1", None, "kernels is a str; give a list"),
+        (7, None, "kernels is an int; give a list"),
         ([("x + 1", "flaot")], None, "not a dtype"),
         ([("x + 1",)], None, "missing"),
     ],

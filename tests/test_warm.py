@@ -117,7 +117,7 @@ def test_report_says_who_falls_back_and_what_to_do(mixed):
         "bare-narrow": "interpreter",
         "off": "interpreter",
     }
-    assert all(line.chunks == 1 for line in lines.values())
+    assert all(line.chunks == line.native + line.interpreted == 1 for line in lines.values())
     text = str(report)
     assert text.count("\n") == len(report)
     assert "ME_DSL_JIT=0 is set in this process [disabled]" in text
@@ -176,6 +176,13 @@ def test_late_workers_come_warm(mixed):
 def test_bad_types_raise_before_any_worker_is_asked(arguments, complaint):
     with pytest.raises(mexdask.ArgumentError, match=complaint):
         mexdask.warm(None, "x + 1", *arguments)
+
+
+@pytest.mark.parametrize("client", ["tcp://127.0.0.1:8786", None])
+def test_a_client_is_asked_for(client):
+    for ask in (lambda c: mexdask.warm(c, "x + 1", int), mexdask.report):
+        with pytest.raises(mexdask.ArgumentError, match=r"client is a.* give a distributed\.Client"):
+            ask(client)
 
 
 def test_dimensions_matter_to_index_symbols():
