@@ -181,7 +181,7 @@ def test_bad_types_raise_before_any_worker_is_asked(arguments, complaint):
 @pytest.mark.parametrize("client", ["tcp://127.0.0.1:8786", None])
 def test_a_client_is_asked_for(client):
     for ask in (lambda c: mexdask.warm(c, "x + 1", int), mexdask.report):
-        with pytest.raises(mexdask.ArgumentError, match=r"client is a.* give a distributed\.Client"):
+        with pytest.raises(mexdask.ArgumentError, match=r"client is .* give a distributed"):
             ask(client)
 
 
