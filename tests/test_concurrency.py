@@ -128,6 +128,37 @@ def test_processes_compile_once(environ, log):
     assert {r["result"] for r in reports} == {expected}
 
 
+ASKED = """
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "-###")) { FILE *f = fopen(LOG, "a"); fputs("x\\n", f); fclose(f); }
+    argv[0] = "/usr/bin/cc";
+    execv(argv[0], argv);
+    return 127;
+}
+"""
+
+
+def test_one_process_asks_the_compiler_what_it_is(tmp_path, environ):
+    asked, program = tmp_path / "asked", tmp_path / "binary-cc"
+    (tmp_path / "asked.c").write_text(ASKED)
+    words = ["/usr/bin/cc", f'-DLOG="{asked}"', "-o", program, tmp_path / "asked.c"]
+    subprocess.run(words, check=True)
+    environ["CC"] = str(program)
+    code = "print('ready', flush=True); sys.stdin.readline(); report(result=run())"
+    crowd = [started(code, environ) for _ in range(6)]
+    for process in crowd:
+        assert process.stdout.readline() == "ready\n"
+    for process in crowd:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert sum(said(process)["compiled"] for process in crowd) == 1
+    assert compiles(asked) == 1
+
+
 @pytest.mark.parametrize("switch", ["0", "off", "FALSE", " no "])
 def test_disabled_processes_touch_no_compiler(tmp_path, environ, switch):
     calls = tmp_path / "calls"

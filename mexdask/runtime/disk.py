@@ -188,6 +188,10 @@ class Store:
         """Hold one of 256 locks, so that one process compiles a key; wait at most so long."""
         return file_lock(key.digest[:2], self._locks, wait)
 
+    def lock_of_notes(self, wait: float) -> AbstractContextManager[LockState]:
+        """Hold the lock for finding out what is noted; wait at most so long."""
+        return file_lock("notes", self._locks, wait)
+
     @contextmanager
     def staging(self) -> Iterator[str]:
         """Give an empty directory to compile in, elsewhere if the cache cannot be written."""

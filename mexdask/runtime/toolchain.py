@@ -120,10 +120,7 @@ def find_compiler(
     try:
         if (known := recall(asked, argv0, clock())) is not None:
             return known
-        if store is None or (known := remembered(store, asked, argv0)) is None:
-            known = probe(argv, flags, path, min(PROBE_SECONDS, settings.compile_timeout))
-            if store is not None and isinstance(known, Compiler):
-                remember(store, asked, known)
+        known = asked_by_one(asked, argv0, store, min(PROBE_SECONDS, settings.compile_timeout))
         if len(_known) >= 64:
             _known.clear()
         _known[asked] = Known(known, argv0, clock() + cooldown(FailureClass.NO_CC, 1))
@@ -133,6 +130,23 @@ def find_compiler(
     finally:
         if locked:
             _probing.release()
+
+
+def asked_by_one(
+    asked: Asked, argv0: Mark | None, store: Store | None, seconds: float
+) -> Compiler | Failure:
+    """Return what a compiler is; of many processes that wonder at once, one asks it."""
+    if store is None or is_script(asked[0][0]):  # of scripts nothing is remembered
+        return probe(*asked, seconds)
+    if (known := remembered(store, asked, argv0)) is not None:
+        return known
+    with store.lock_of_notes(seconds):
+        if (known := remembered(store, asked, argv0)) is not None:
+            return known
+        found = probe(*asked, seconds)
+        if isinstance(found, Compiler):
+            remember(store, asked, found)
+    return found
 
 
 def recall(asked: Asked, argv0: Mark | None, now: float) -> Compiler | Failure | None:
@@ -253,9 +267,9 @@ def remembered(store: Store, asked: Asked, argv0: Mark | None) -> Compiler | Non
 
 
 def remember(store: Store, asked: Asked, compiler: Compiler) -> None:
-    """Spare other processes the questions, unless a script may do something else tomorrow."""
+    """Spare other processes the questions."""
     argv0 = compiler.marks[0]
-    if argv0 is None or is_script(argv0[0]):
+    if argv0 is None:
         return
     found = {"identity": compiler.identity, "version": compiler.version, "marks": compiler.marks}
     record = found | {"asked": asked}
@@ -268,7 +282,7 @@ def note_name(asked: Asked, argv0: Mark | None) -> str:
 
 
 def is_script(path: str) -> bool:
-    """Tell whether a program is a text for some other program."""
+    """Tell whether a program is a text for some other program, which may be another tomorrow."""
     with suppress(OSError), open(path, "rb") as file:
         return file.read(2) == b"#!"
     return True
