@@ -108,6 +108,7 @@ def library(width: int, compiler: str, mode: str = "strict") -> ctypes.CDLL:
         return ctypes.CDLL(str(image))
 
 
+@functools.cache
 def default_compiler() -> str:
     compiler = find_compiler(process_settings())
     assert isinstance(compiler, Compiler), compiler
@@ -171,6 +172,18 @@ def test_gcc_and_clang_give_the_same_bits(row: Function):
     width = widths()[0]
     one, other = (bits(run(row, values, width, name)) for name in ("gcc", "clang"))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(not shutil.which("clang"), reason="clang has every target in one")
+@pytest.mark.parametrize("target", ["aarch64-linux-gnu", "arm64-apple-macos12"])
+@pytest.mark.parametrize("width", [16, 0])
+def test_compiles_for_other_machines(target: str, width: int, tmp_path: Path):
+    calls, loops = zip(*(loop(row, width) for row in ROWS), strict=True)
+    source = tmp_path / "k.c"
+    source.write_text(TYPES + vmath.definitions("".join(calls), width) + "".join(loops))
+    command = ["clang", f"--target={target}", "-fsyntax-only", "-std=gnu11", "-Wall", "-Werror"]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

@@ -24,17 +24,6 @@ static inline F $name(F x)
     return y;
 }""")
 
-# The same for float32 results: no subnormal number is in the way.
-EXP_SHORT = Template("""\
-static inline F $name(F x)
-{
-    F v = sel((M)(x > $top), all($top), sel((M)(x < -$top), all(-$top), x));
-    F t = vm_fence(v$per + 0x1.8p52), n = vm_fence(t - 0x1.8p52);
-    F r = $rest;
-    F p = 1.0 + (r$factor + (r * r) * POLY(r, $poly));
-    return real(bits(p) + (bits(t) << 52));
-}""")
-
 # x = n * ln(2) + r + low.
 REDUCED = """\
     F t = vm_fence(v * 0x1.71547652b82fep+0 + 0x1.8p52), n = vm_fence(t - 0x1.8p52);
@@ -67,9 +56,9 @@ SOURCES = {
         name="exp2", poly="exp2", magic="0x1.8p52", per="", factor=" * 0x1.62e42fefa39efp-1",
         reduced="r = x - n", rest="", near="1021.0", top="1025.0", bottom="-1076.0",
     ),
-    ("exp2short", "f64"): EXP_SHORT.substitute(
-        name="exp2short", poly="exp2_short", per="", factor=" * 0x1.62e42fefa39efp-1",
-        rest="v - n", top="200.0",
+    ("exp2", "f32"): EXP.substitute(
+        name="exp2", poly="exp2_short", magic="0x1.8p23", per="", factor=" * 0x1.62e43p-1",
+        reduced="r = x - n", rest="", near="125.0", top="129.0", bottom="-151.0",
     ),
     ("exp10", "f64"): EXP.substitute(
         name="exp10", poly="exp10", magic="0x1.8p52", per=" * 0x1.a934f0979a371p+1",
@@ -78,9 +67,12 @@ SOURCES = {
         rest=" + (low * 0x1.26bb1bbb55516p+1 + r * -0x1.f48ad494ea3e9p-53)",
         factor=" * 0x1.26bb1bbb55516p+1", near="307.0", top="309.0", bottom="-325.0",
     ),
-    ("exp10short", "f64"): EXP_SHORT.substitute(
-        name="exp10short", poly="exp10_short", per=" * 0x1.a934f0979a371p+1",
-        factor=" * 0x1.26bb1bbb55516p+1", rest="v - n * 0x1.34413509f79ffp-2", top="60.0",
+    ("exp10", "f32"): EXP.substitute(
+        name="exp10", poly="exp10_short", magic="0x1.8p23", per=" * 0x1.a934f0p+1",
+        reduced="u = vm_fence(x - n * 0x1.344p-2), w = n * 0x1.3509f8p-18, "
+        "r = vm_fence(u - w), low = vm_fence(vm_fence(u - r) - w)",
+        rest=" + (low * 0x1.26bb1cp+1 + r * -0x1.12aabap-25)",
+        factor=" * 0x1.26bb1cp+1", near="37.0", top="39.0", bottom="-46.0",
     ),
     # exp(x) - 1 = 2**n * ((1 - 2**-n) + (exp(r) - 1)), the sum in parens exact to its low part.
     ("expm1", "f64"): f"""\
@@ -112,6 +104,8 @@ static inline F halfexp(F v, F *rest)
     *rest = fastlow(y, h, l) * scale * 2.0;
     return y * scale * 2.0;
 }}""",
+    # (exp(x) + exp(-x)) / 2 and its like, as in fdlibm, but with both digits of exp(x) / 2; sinh
+    # below 1 is a polynomial.
     ("cosh", "f64"): """\
 static inline F cosh(F x)
 {

@@ -139,6 +139,8 @@ static inline F log1pshort(F x)
     F y = lnshort(a) + sel((M)(a < 2.0), c, all(0.0));
     return copysign(y, x);
 }""",
+    # log1p(a + a * a / (1 + sqrt(1 + a * a))) and, for acosh, log1p(t + sqrt(2 t + t * t)) of
+    # t = x - 1, as in fdlibm, with sums in two parts.
     ("asinh", "f64"): """\
 static inline F asinh(F x)
 {
@@ -202,6 +204,7 @@ static inline F atanhshort(F x)
     y = sel((M)(a == 1.0), all(1.0 / 0.0), sel((M)(a > 1.0), all(NAN), y));
     return copysign(y, x);
 }""",
+    # The larger plus log1p(exp(-distance)), as in NumPy.
     **{
         ("logaddexp", c): """\
 static inline F logaddexp(F a, F b)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mexdask.backend.vmath.logarithm import SPLIT
+
 # The exponent of x goes to a whole third by way of floats; m is x / 2**(3 * third), from 1 to 8.
 THIRDS = """\
     F e = real((I)((U)bits(v) >> 52) | 0x4330000000000000LL) - 0x1p52;
@@ -17,39 +19,41 @@ THIRDS = """\
     F y = m * (r * r);
 """
 
-# y is a whole number, and an odd one.
-WHOLE = """\
-    F ay = fabs(y), w = vm_fence(ay + 0x1p52);
-    M whole = (M)(vm_fence(w - 0x1p52) == ay) | (M)(ay >= 0x1p52);
-    I last = bits(sel((M)(ay >= 0x1p52), ay, w));
-    M odd = whole & (M)((last & 1) != 0) & (M)(ay < 0x1p53);
-"""
-SIGNED = """\
-    r = sel((M)(x < 0.0) & (M)(ax < 1.0 / 0.0) & (whole ^ TRUE), all(NAN), r);
-    r = sel((M)(x != x) | (M)(y != y), x + y, r);
-    r = sel((M)(x == 1.0) | (M)(y == 0.0) | ((M)(x == -1.0) & (M)(ay == 1.0 / 0.0)), all(1.0), r);
-    I sign = bits(sel(odd, x, all(0.0))) & ~POSITIVE;
-    r = real(bits(r) ^ sign);
-"""
+# What a zero, an infinity, a negative base or a nan give, by C's rules; which y are whole and odd.
+SPECIAL = """\
+    if (any(rare)) {
+        F ay = fabs(y), w = vm_fence(ay + 0x1p52);
+        M whole = (M)(vm_fence(w - 0x1p52) == ay) | (M)(ay >= 0x1p52);
+        I last = bits(sel((M)(ay >= 0x1p52), ay, w));
+        M odd = whole & (M)((last & 1) != 0) & (M)(ay < 0x1p53);
+        M one = (M)(x == 1.0) | (M)(y == 0.0) | ((M)(x == -1.0) & (M)(ay == 1.0 / 0.0));
+        F none = sel((M)(y > 0.0), all(0.0), all(1.0 / 0.0));
+        r = sel((M)(ax == 0.0), none, r);
+        r = sel((M)(ax == 1.0 / 0.0), 1.0 / none, r);
+        r = sel((M)(x < 0.0) & (M)(ax < 1.0 / 0.0) & (whole ^ TRUE), all(NAN), r);
+        r = sel((M)(x != x) | (M)(y != y), x + y, r);
+        I sign = bits(sel(odd, x, all(0.0))) & ~POSITIVE;
+        r = real(bits(sel(one, all(1.0), r)) ^ sign);
+    }
+    return r;
+}"""
 
 SOURCES = {
     # log2(1 + f) = s * (c0 + z * (c1 + z * P(z))) with s = f / (2 + f), z = s * s: s, z, c0 and c1
     # in two parts each, as in fdlibm, gives 66 bits. Times y, in two parts, it goes to exp2.
-    ("pow", "f64"): """\
+    ("pow", "f64"): f"""\
 static inline F pow(F x, F y)
-{
+{{
     F ax = fabs(x), v = ax, bias = all(0x1p52 + 1024.0);
     M rare = (M)(x < 0x1p-1022) | nle(ax, all(0x1.fffffffffffffp1023)) | nle(fabs(y), all(0x1p65));
     F e = y;
-    if (any(rare)) {
+    if (any(rare)) {{
         M small = (M)(ax < 0x1p-1022);
         v = sel(small, ax * 0x1p54, ax);
         bias = sel(small, all(0x1p52 + 1078.0), bias);
         e = sel((M)(fabs(y) > 0x1p65), copysign(all(0x1p65), y), y);
-    }
-    I up = (bits(v) - 0x3fe6a09e667f3bcdLL) & -0x10000000000000LL;
-    F k = real((I)((U)(up + 0x4000000000000000LL) >> 52) | 0x4330000000000000LL) - bias;
-    F m = real(bits(v) - up), f = m - 1.0, d = vm_fence(m + 1.0), dl = m - vm_fence(d - 1.0);
+    }}
+{SPLIT}    F m = real(bits(v) - up), d = vm_fence(m + 1.0), dl = m - vm_fence(d - 1.0);
     F inverse = 1.0 / d, s = f * inverse, p = s * d;
     F sl = (vm_fence(vm_fence(f - p) - prodlow(p, s, d)) - s * dl) * inverse;
     F z = s * s, zl = prodlow(z, s, s) + 2.0 * s * sl;
@@ -68,42 +72,24 @@ static inline F pow(F x, F y)
     if (any(far)) o = sel((M)(u == q), o, all(0.0));
     F i = 1.0 + (o * 0x1.62e42fefa39efp-1 + (o * o) * POLY(o, exp2));
     F r = real(bits(i) + (bits(t) << 52));
-    if (any(far)) {
+    if (any(far)) {{
         F j = vm_fence(n * 0.5 + 0x1.8p52);
         F one = real((bits(j) + 1023) << 52), two = real((bits(t) - bits(j) + 1023) << 52);
         r = sel(far, i * one * two, r);
-    }
-    if (any(rare)) {
-WHOLE\
-        F none = sel((M)(y > 0.0), all(0.0), all(1.0 / 0.0));
-        r = sel((M)(ax == 0.0), none, r);
-        r = sel((M)(ax == 1.0 / 0.0), 1.0 / none, r);
-SIGNED\
-    }
-    return r;
-}""".replace("WHOLE", WHOLE).replace("SIGNED", SIGNED),
-    ("powshort", "f64"): """\
+    }}
+{SPECIAL}""",
+    ("powshort", "f64"): f"""\
 static inline F powshort(F x, F y)
-{
+{{
     F ax = fabs(x), v = ax, bias = all(0x1p52 + 1024.0);
     M rare = nle(x, all(0x1p200)) | nle(fabs(y), all(0x1p65)) | (M)(x <= 0.0);
-    I up = (bits(v) - 0x3fe6a09e667f3bcdLL) & -0x10000000000000LL;
-    F k = real((I)((U)(up + 0x4000000000000000LL) >> 52) | 0x4330000000000000LL) - bias;
-    F m = real(bits(v) - up), s = (m - 1.0) / (m + 1.0), z = s * s;
+{SPLIT}    F s = f / (2.0 + f), z = s * s;
     F q = y * (k + s * (0x1.71547652b82fep+1 + z * POLY(z, pow_short)));
     F u = sel((M)(q > 300.0), all(300.0), sel((M)(q < -300.0), all(-300.0), q));
     F t = vm_fence(u + 0x1.8p52), n = vm_fence(t - 0x1.8p52), o = u - n;
     F i = 1.0 + (o * 0x1.62e42fefa39efp-1 + (o * o) * POLY(o, exp2_short));
     F r = real(bits(i) + (bits(t) << 52));
-    if (any(rare)) {
-WHOLE\
-        F none = sel((M)(y > 0.0), all(0.0), all(1.0 / 0.0));
-        r = sel((M)(ax == 0.0), none, r);
-        r = sel((M)(ax == 1.0 / 0.0), 1.0 / none, r);
-SIGNED\
-    }
-    return r;
-}""".replace("WHOLE", WHOLE).replace("SIGNED", SIGNED),
+{SPECIAL}""",
     # A polynomial for the inverse root, one step of Halley's iteration, and the root of its upper
     # half corrected by the exact remainder.
     ("cbrt", "f64"): f"""\
@@ -134,6 +120,7 @@ static inline F cbrtshort(F x)
     y = sel((M)(v == 0.0) | nle(v, all(0x1p200)), v, y);
     return copysign(y, x);
 }}""",
+    # The plain formula; squares that would overflow or vanish are scaled, as by Blue (1978).
     ("hypot", "f64"): """\
 static inline F hypot(F x, F y)
 {
