@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pkgutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -220,3 +221,8 @@ def shared_settings(
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise ArgumentError(f"while-max-iters: {limit!r} is not a positive integer")
     return KernelSettings(spelled_out(jit), limit, spelled_out(simd), str(on_error), str(isa))
+
+
+if "dask.config" in sys.modules:
+    # As Dask's users expect: what is not set is seen in its configuration from the import on.
+    dask_config()

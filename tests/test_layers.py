@@ -165,6 +165,12 @@ def test_plain_import_is_light():
     assert not loaded_after("import mexdask") & {*HEAVY, "numpy"}
 
 
+def test_defaults_are_in_the_configuration_from_the_import_on():
+    code = "import dask, mexdask; mexdask.apply; print(dask.config.get('mexdask.jit'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "auto\n", done.stderr
+
+
 def test_public_names_import_no_dask():
     names = "apply kernel explain stats Kernel Explanation MexError".split()
     code = "import mexdask\n" + "\n".join(f"mexdask.{name}" for name in names)
