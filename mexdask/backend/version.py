@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import sys
@@ -19,8 +18,7 @@ GENERATOR_SOURCES = (
 )  # fmt: skip
 
 
-@functools.cache
-def generator_version() -> str:
+def digest_of_sources() -> str:
     """Return the digest of everything that decides which C a function becomes."""
     package = sys.modules["mexdask"]
     assert package.__spec__ is not None
@@ -29,3 +27,7 @@ def generator_version() -> str:
     for name in GENERATOR_SOURCES:
         digest.update(loader.get_data(os.path.join(package.__path__[0], name)))
     return digest.hexdigest()
+
+
+# At the import, when the files are still those that this process runs.
+GENERATOR_VERSION = digest_of_sources()

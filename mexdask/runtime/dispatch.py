@@ -14,7 +14,7 @@ from mexdask.backend.cscalar import scalar_c
 from mexdask.backend.csimd import simd_c
 from mexdask.backend.form import Form, choose, vector_width
 from mexdask.backend.predicate import MaskedFunction, predicate
-from mexdask.backend.version import generator_version
+from mexdask.backend.version import GENERATOR_VERSION
 from mexdask.dtypes import NATIVE
 from mexdask.errors import FallbackWarning, JITUnavailableError
 from mexdask.irtext import function_text
@@ -113,7 +113,7 @@ class Unit:
     @roomy
     def dsl_hash(self) -> str:
         """Return the digest of the normalised source (its IR) and the generator's version."""
-        text = function_text(self.function) + generator_version()
+        text = function_text(self.function) + GENERATOR_VERSION
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
     @functools.cached_property
