@@ -70,7 +70,8 @@ Pair = tuple[Case, LoadedKernel]
 def spread(form: str, count: int) -> list[Case]:
     """Return about ``count`` kernels that have a form, from one end of the corpus to the other."""
     cases = list({(c.topic, c.name): c for c in having(form)}.values())
-    return cases[:: max(1, len(cases) // count)]
+    tables = [c for c in cases if c.name == "sines"]  # its lanes read a table
+    return [*tables, *cases[:: max(1, len(cases) // count)]]
 
 
 @functools.cache
