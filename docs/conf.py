@@ -42,7 +42,12 @@ html_theme_options = {"show_toc_level": 2, "home_page_in_toc": False}
 
 # Pages that README, CHANGELOG and the like link to by their place in the repository.
 REPOSITORY_LINK = re.compile(r"\]\((?:docs/|\.\./)?([A-Z]+|[a-z-]+)\.md(#[^)]*)?\)")
-PAGE_OF = {"CONTRIBUTING": "contributing", "DECISIONS": "decisions", "CHANGELOG": "changelog"}
+PAGE_OF = {
+    "CONTRIBUTING": "contributing",
+    "DECISIONS": "decisions",
+    "CHANGELOG": "changelog",
+    "SECURITY": "security",
+}
 
 
 def listed_elsewhere(text: str) -> set[str]:
@@ -58,9 +63,15 @@ def fill_in(app: object, page: str, source: list[str]) -> None:
         listed = set().union(*map(listed_elsewhere, texts.values()))
         others = sorted(set(texts) - listed - {"index"})
         source[0] = source[0].replace("OTHERS", "\n".join(others))
+    own_links(source)
 
 
 def included(app: object, path: object, page: str, source: list[str]) -> None:
+    """Do the same to what a page includes."""
+    own_links(source)
+
+
+def own_links(source: list[str]) -> None:
     """Turn links between files of the repository into links between pages."""
     source[0] = REPOSITORY_LINK.sub(
         lambda m: f"]({PAGE_OF.get(m[1], m[1])}.md{m[2] or ''})", source[0]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import mexdask
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -25,6 +27,11 @@ def test_every_page_is_in_one_table_of_contents():
     pages = {path.stem for path in (*DOCS.glob("*.md"), *DOCS.glob("*.ipynb"))}
     assert not set(listed) - pages
     assert "OTHERS" in (DOCS / "index.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_the_python_interface_has_every_public_name():
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^   (\w+)$", text, re.MULTILINE)) == set(mexdask.__all__)
 
 
 @pytest.mark.parametrize("notebook", sorted(DOCS.glob("*.ipynb")), ids=lambda path: path.stem)
