@@ -31,7 +31,7 @@ def test_every_page_is_in_one_table_of_contents():
 
 def test_the_page_on_the_python_interface_has_every_public_name():
     text = (DOCS / "api.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^   (\w+)$", text, re.MULTILINE)) == set(mexdask.__all__)
+    assert set(mexdask.__all__) <= set(re.findall(r"^   (\w+)$", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("notebook", sorted(DOCS.glob("*.ipynb")), ids=lambda path: path.stem)
