@@ -12,7 +12,7 @@ import shlex
 import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mexdask.backend.cabi import ABI_VERSION
 from mexdask.runtime.failure import Failure, FailureClass
@@ -128,31 +128,21 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Target(Host):
     """What a shared object was or will be made for; every field is part of the cache key.
 
     Parameters
     ----------
-    machine, system, libc : str
-        As ``platform`` names them; ``libc`` has its version.
-    pointer_bits : int
-        32 or 64.
-    byteorder : str
-        "little" or "big".
+    machine, system, libc, pointer_bits, byteorder
+        Of the host.
     isa : str
-        Level of the instruction set on x86-64, empty for the baseline elsewhere.
+        Level of the instruction set that the code may use, at most the host's.
     abi : int
         Version of the entry's signature.
     flags : tuple of str
         Every flag in order, the user's included, libraries last.
     """
 
-    machine: str
-    system: str
-    libc: str
-    pointer_bits: int
-    byteorder: str
-    isa: str
     abi: int
     flags: tuple[str, ...]
 
@@ -261,16 +251,8 @@ def target_on(
         Whether the text is vectors already.
     """
     level = lowered(host.isa, isa)
-    return Target(
-        machine=host.machine,
-        system=host.system,
-        libc=host.libc,
-        pointer_bits=host.pointer_bits,
-        byteorder=host.byteorder,
-        isa=level,
-        abi=ABI_VERSION,
-        flags=target_flags(fp, level, user_flags, host.system, lanes=lanes),
-    )
+    flags = target_flags(fp, level, user_flags, host.system, lanes=lanes)
+    return Target(**asdict(replace(host, isa=level)), abi=ABI_VERSION, flags=flags)
 
 
 def host_target(
