@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from mexdask import ir, meaning, reductions
+from mexdask import buffers, ir, meaning, reductions, threads
 from mexdask.backend.cabi import ErrorPlace, pack_call
 from mexdask.errors import Diagnostic, KernelRuntimeError
 from mexdask.runtime import stats
@@ -24,8 +24,13 @@ from mexdask.stack import roomy
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
-# Python is back between slabs, so that Ctrl-C works; large enough to hide the call.
+# Python is back between slabs, so that Ctrl-C works; large enough to hide the call. Without loops
+# an element takes some nanoseconds at most, and large slabs are written past the caches.
 NATIVE_SLAB = 1 << 18
+STRAIGHT_SLAB = 1 << 22
+# Threads share slabs evenly enough if there are some for each; fewer elements are not worth it.
+SHARED_SLAB = 1 << 14
+SHARED_STRAIGHT_SLAB = 1 << 20
 # Temporaries of this many lanes stay in the second-level cache.
 INTERPRETED_SLAB = 1 << 16
 
@@ -48,6 +53,8 @@ def run(
     shape: Shape,
     place: Place | None,
     settings: KernelSettings,
+    *,
+    may_share: bool = False,
 ) -> tuple[Array, ...]:
     """Compute one chunk.
 
@@ -64,6 +71,8 @@ def run(
         Where the chunk lies, for index symbols and messages; None where that is unknown.
     settings : KernelSettings
         What travelled with the kernel.
+    may_share : bool
+        Whether threads may share the work: not where Dask runs chunks side by side.
 
     Returns
     -------
@@ -82,7 +91,9 @@ def run(
     outs = outputs(stage.function, shape)
     start = time.perf_counter()
     if native is not None:
-        end = run_native(stage, native, arguments, outs, shape, place, settings)
+        end = run_native(
+            stage, native, arguments, outs, shape, place, settings, may_share=may_share
+        )
     else:
         end = run_interpreted(stage, arguments, outs, shape, place, settings)
     seconds = time.perf_counter() - start
@@ -112,7 +123,7 @@ def outputs(function: ir.Function, shape: Shape) -> tuple[Array, ...]:
     if function.reductions:
         names = [r.name for r in function.reductions]
         return (reductions.nothing_yet(names, function.results),)
-    return tuple([np.empty(shape, dtype) for dtype in function.results])
+    return tuple([buffers.empty(shape, dtype) for dtype in function.results])
 
 
 class End(NamedTuple):
@@ -120,9 +131,6 @@ class End(NamedTuple):
 
     failed: tuple[int, Shape] | None = None
     made_nan: int = 0
-
-
-DONE = End()
 
 
 def settle(
@@ -148,11 +156,17 @@ def run_native(
     shape: Shape,
     place: Place | None,
     settings: KernelSettings,
+    *,
+    may_share: bool = False,
 ) -> End:
     """Fill ``outs`` through native code."""
-    if stage.is_simple and (call := flat_call(stage, arguments, outs, shape, settings)):
+    alone, together = slab_sizes(stage)
+    # Partial results of a reduction have one place for all slabs.
+    may_share = may_share and not stage.function.reductions and math.prod(shape) >= 4 * together
+    simple = stage.is_simple and not may_share
+    if simple and (call := flat_call(stage, arguments, outs, shape, settings)):
         native.call(call)
-        return DONE
+        return End()
     arrays, scalars, converted = [], b"", []
     for parameter, value in zip(stage.function.params, arguments, strict=True):
         if not parameter.is_array:
@@ -163,10 +177,12 @@ def run_native(
             converted.append(value)  # alive until the calls below have read it
         arrays.append((address_of(value), broadcast_strides(value, shape)))
     arrays += [(address_of(out), broadcast_strides(out, shape)) for out in outs]
-    error = ErrorPlace() if stage.function.sites else None
     limit, tolerant = settings.while_max_iters, settings.on_error == "nan"
     offset, whole = bounds(place, shape)
-    for start, part in slabs(shape, NATIVE_SLAB):
+    errors: list[ErrorPlace] = []
+
+    def compute(start: Shape, part: Shape) -> End | None:
+        error = ErrorPlace() if stage.function.sites else None
         operands, first = arrays, offset
         if part != shape:
             operands = [(address + dot(start, strides), strides) for address, strides in arrays]
@@ -175,7 +191,21 @@ def run_native(
         if code := native.call(call):
             assert error is not None
             return End((code - 1, shifted(np.unravel_index(error.index, part), start)))
-    return DONE if error is None else End(None, error.count)
+        if error is not None:
+            errors.append(error)
+        return None
+
+    use = threads.allowed() if may_share else 1
+    pieces = list(slabs(shape, alone if use == 1 else together))
+    failed = threads.first_failure(lambda n: compute(*pieces[n]), len(pieces), use)
+    return failed or End(None, sum(error.count for error in errors))
+
+
+def slab_sizes(stage: Stage) -> tuple[int, int]:
+    """Return the most elements of one native call, on one thread and where threads share."""
+    if stage.unit.has_loops:
+        return NATIVE_SLAB, SHARED_SLAB
+    return STRAIGHT_SLAB, SHARED_STRAIGHT_SLAB
 
 
 def flat_call(

@@ -44,7 +44,7 @@ def run(
     own = [values[p.var.name] for p in kernel.result.function.params]
     if kernel.is_scalar:
         return chunk.run_once(kernel.result, own, settings)
-    outs = chunk.run(kernel.result, own, shape, WHOLE, settings)
+    outs = chunk.run(kernel.result, own, shape, WHOLE, settings, may_share=True)
     return outs if shape else tuple(out[()] for out in outs)
 
 

@@ -112,8 +112,8 @@ def lanes(
         path = directory / f"{number}.c"
         text = simd_c(special.result.unit.masked, f"k{number}", "", width)
         path.write_text(text.replace(key_symbol(""), ""))
-        # A kernel may compare a number with itself, or loop over nothing.
-        strict = ["-Werror", "-Wno-tautological-compare", "-Wno-type-limits"]
+        # A kernel may compare a number with itself, loop over nothing, or wrap constants.
+        strict = ["-Werror", "-Wno-tautological-compare", "-Wno-type-limits", "-Wno-overflow"]
         flags = [*WARNINGS, *strict, *target_flags(special.result.function.fp, level, lanes=True)]
         command = [*compiler.argv, "-o", f"{path}.so", str(path), *flags]
         return path, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

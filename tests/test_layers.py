@@ -19,6 +19,8 @@ FLOORS = {
     "dtypes": 0,
     "meaning": 0,
     "settings": 0,
+    "buffers": 0,
+    "threads": 1,
     "stack": 0,
     "notebook": 0,
     "tabular": 0,

@@ -158,4 +158,4 @@ def test_configuration_chooses_the_form_and_not_the_answer():
 
 
 def test_explain_says_why_a_kernel_stays_scalar():
-    assert "loop" in mexdask.explain("x + 1", np.ones(3)).form_reason
+    assert "loop" in mexdask.explain("x + 1", np.ones(3, "u1")).form_reason

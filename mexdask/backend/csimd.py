@@ -18,17 +18,11 @@ from mexdask.backend.cdriver import INDENT, entry, key_symbol
 from mexdask.backend.cexpr import c_expr, c_type
 from mexdask.backend.cprelude import helpers
 from mexdask.backend.cscalar import TYPES
-from mexdask.backend.gangs import line, staging
-from mexdask.backend.lanes import (
-    Gang,
-    Writer,
-    gang_of,
-    in_lanes,
-    is_near,
-    vector,
-    vector_types,
-)
+from mexdask.backend.gangs import line, staging, streaming
+from mexdask.backend.lanes import Writer
+from mexdask.backend.layout import Gang, gang_of, in_lanes, is_near
 from mexdask.backend.predicate import MaskedFunction
+from mexdask.backend.vectors import vector, vector_types
 from mexdask.dtypes import BOOL
 from mexdask.ops import TABLE
 
@@ -57,11 +51,10 @@ def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
     code = lanewise + body
     vectors = vector_types(plan, masked, code)
     head = quiet + TYPES + CALL_STRUCT + vectors + helpers(code, width) + lanewise
+    head += streaming(width) if plan.streams else ""
     function = masked.function
-    return "\n".join(
-        [head, body, staging(function), line(function, plan.size), entry(function, symbol),
-         key_symbol(key)]
-    )  # fmt: skip
+    loop = staging(function) + line(function, plan.size, streams=plan.streams)
+    return "\n".join([head, body, loop, entry(function, symbol), key_symbol(key)])
 
 
 # Statements.
@@ -76,6 +69,7 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     params += [f"{c_type(p.var.dtype)} {names[p.var]}" for p in function.params if not p.is_array]
     params += [f"i64 at{k}, i64 by{k}" for k in range(len(function.indices))]
     scalars = {p.var for p in function.params if not p.is_array}
+    params = ["int stream", *params] if plan.streams else params
     head = ", ".join(["i64 lanes", "i64 limit", "i64 *tolerated", "i64 *place", *params])
     lines = ["static __attribute__((noinline)) int", f"gang({head})", "{"]
     lines.append(f"{INDENT}(void)limit, (void)tolerated, (void)place;")
@@ -153,6 +147,14 @@ def index_declarations(number: int, variable: ir.Var, name: str, plan: Gang) -> 
 
 def stores(masked: MaskedFunction, plan: Gang) -> Iterator[str]:
     """Yield the stores of the results."""
+    if plan.streams:
+        yield f"{INDENT}if (stream) {{"
+        for k, variable in enumerate(masked.results):
+            for way in range(plan.ways):
+                value = f"(vm){plan.names[variable]}_{way}"
+                yield f"{INDENT * 2}stream_store(r{k} + {way * plan.lanes}, {value});"
+        yield f"{INDENT * 2}return 0;"
+        yield f"{INDENT}}}"
     for k, variable in enumerate(masked.results):
         for way in range(plan.ways):
             value = f"{plan.names[variable]}_{way}"

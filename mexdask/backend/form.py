@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mexdask import ir
-from mexdask.backend.lanes import (
+from mexdask.backend.lanes import lanewise
+from mexdask.backend.layout import (
+    Gang,
     gang_of,
+    has_loops,
     has_vector_math,
-    lanewise_in_loops,
     loop_float_size,
+    loop_statements,
 )
 from mexdask.backend.predicate import MaskedFunction
 
@@ -51,14 +54,44 @@ def choose(masked: MaskedFunction, width: int) -> Form:
     if not width:
         return Form(0, "simd is off")
     plan = gang_of(masked, width)
-    if not any(isinstance(node, ir.Loop) for node in ir.walk_masked(masked.body)):
-        if has_vector_math(masked, plan):
-            return Form(width, f"{plan.size} lanes in vectors of {width} bytes for its functions")
-        return Form(0, "without loops the compiler vectorises the plain form itself")
+    if not has_loops(masked):
+        return straight(masked, plan, width)
     if max(d.itemsize for d in masked.function.dtypes) < 4:
         return Form(0, "narrow integers gain nothing from lanes")
     if plan.lanes < 4 and not loop_float_size(masked):
         return Form(0, "two lanes of 64-bit integers gain nothing")
-    if slow := lanewise_in_loops(masked, plan):
+    if slow := lanewise(loop_statements(masked), plan):
         return Form(0, f"{', '.join(slow)} in a loop has no vector form yet")
     return Form(width, f"{plan.size} lanes in vectors of {width} bytes")
+
+
+def straight(masked: MaskedFunction, plan: Gang, width: int) -> Form:
+    """Return the form of a function without loops, where the compiler finds the lanes itself.
+
+    It knows no vector math and no division of integers, and writes through the caches. Where widths
+    are mixed it converts better than lanes of one number do.
+    """
+    lanes = f"{plan.size} lanes in vectors of {width} bytes"
+    if has_vector_math(masked, plan):
+        return Form(width, f"{lanes} for its functions")
+    if slow := lanewise(list(ir.walk_masked(masked.body)), plan):
+        return Form(0, f"{', '.join(slow)} has no vector form yet")
+    if width > NARROWEST and divides_integers(masked):
+        return Form(width, f"{lanes} divide integers")
+    sizes = {d.itemsize for d in masked.function.dtypes}
+    if width > NARROWEST and plan.streams and sizes == {plan.mask.itemsize}:
+        return Form(width, f"{lanes}, which write large results past the caches")
+    return Form(0, "without loops the compiler vectorises the plain form itself")
+
+
+def divides_integers(masked: MaskedFunction) -> bool:
+    """Tell whether a function has a division of integers that no shift does."""
+    return any(
+        isinstance(part, ir.Apply)
+        and part.op.name in ("//", "%")
+        and part.dtype.kind in "iu"
+        and part.dtype.itemsize >= 4
+        for node in ir.walk_masked(masked.body)
+        for expression in ir.masked_expressions(node)
+        for part in ir.parts(expression)
+    )

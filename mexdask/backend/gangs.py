@@ -28,6 +28,41 @@ static __attribute__((noinline)) void put{size}(char *to, i64 step, const void *
 """The empty statement keeps the compiler from making hundreds of instructions of so rare a loop."""
 
 
+STREAM_FROM = 1 << 22
+"""Bytes of one call's result from which it is written past the caches, which are about as large."""
+
+STREAM = """\
+static inline void stream_store(void *to, vm v)
+{{
+#if defined(__clang__)
+    __builtin_nontemporal_store(v, (vm *)to);
+#elif defined({feature})
+    typedef long long q __attribute__((vector_size({width})));
+    {store}((q *)to, (q)v);
+#else
+    __builtin_memcpy(to, &v, sizeof v);
+#endif
+}}
+static inline void stream_end(void)
+{{
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}}
+"""
+STREAM_STORES = {
+    64: ("__AVX512F__", "__builtin_ia32_movntdq512"),
+    32: ("__AVX__", "__builtin_ia32_movntdq256"),
+    16: ("__SSE2__", "__builtin_ia32_movntdq"),
+}
+
+
+def streaming(width: int) -> str:
+    """Return the C functions that write vectors of a width past the caches."""
+    feature, store = STREAM_STORES[width]
+    return STREAM.format(width=width, feature=feature, store=store)
+
+
 def sizes(function: ir.Function) -> tuple[list[int], list[int]]:
     """Return the item sizes of array inputs and of results."""
     inputs = [p.var.dtype.itemsize for p in function.params if p.is_array]
@@ -45,35 +80,57 @@ def staging(function: ir.Function) -> str:
     return "".join(texts)
 
 
-def line(function: ir.Function, size: int) -> str:
-    """Return the C function that runs over one dimension in gangs of ``size`` elements."""
+def line(function: ir.Function, size: int, *, streams: bool) -> str:
+    """Return the C function that runs over one dimension in gangs of ``size`` elements.
+
+    Parameters
+    ----------
+    function : ir.Function
+        The kernel.
+    size : int
+        Elements of a gang.
+    streams : bool
+        Whether large results go past the caches: then the first gang ends where the first result
+        is aligned.
+    """
     arrays, scalars = operands(function)
     inputs = len(arrays) - len(function.results)
     params = line_params(function)
-    places = "".join(f", g{k}" for k in range(len(arrays)))
-    rest = "".join(f", q{k}" for k in range(len(scalars)))
+    rest = "".join(f", x{k}" for k in range(len(arrays)))
+    rest += "".join(f", q{k}" for k in range(len(scalars)))
     rest += "".join(f", at{k} + k * by{k}, by{k}" for k in range(len(function.indices)))
     deep = INDENT * 2
+    item = bytes_of(arrays[inputs])
+    stream = [
+        f"{INDENT}const int stream = n * {item} >= {STREAM_FROM} && s[{inputs}] == {item};",
+        f"{INDENT}i64 lanes = (64 - ((i64)p[{inputs}] & 63)) / {item} % {size};",
+        f"{INDENT}if (!lanes || n < 4 * {size}) lanes = {size};",
+    ]
+    plain = [f"{INDENT}i64 lanes = {size};"]
     lines = [
         f"static int line({', '.join(params)})",
         "{",
         *(f"{INDENT}{t} row{k}[{size}] = {{0}};" for k, t in enumerate(arrays)),
         *(f"{INDENT}if (s[{k}] == 0) take{bytes_of(arrays[k])}(row{k}, p[{k}], 0, {size});"
           for k in range(inputs)),
-        f"{INDENT}for (i64 k = 0; k < n; k += {size}) {{",
-        f"{deep}i64 lanes = n - k < {size} ? n - k : {size}, place = 0;",
+        *(stream if streams else plain),
+        f"{INDENT}for (i64 k = 0; k < n; k += lanes, lanes = {size}) {{",
+        f"{deep}if (n - k < lanes) lanes = n - k;",
+        f"{deep}i64 place = 0;",
         *(f"{deep}const int d{k} = s[{k}] == {bytes_of(t)} && lanes == {size};"
           for k, t in enumerate(arrays)),
-        *(f"{deep}{t} *g{k} = d{k} ? ({t} *)p[{k}] + k : row{k};" for k, t in enumerate(arrays)),
+        *(f"{deep}{t} *x{k} = d{k} ? ({t} *)p[{k}] + k : row{k};" for k, t in enumerate(arrays)),
         *(f"{deep}if (!d{k} && s[{k}])"
           f" take{bytes_of(arrays[k])}(row{k}, p[{k}] + k * s[{k}], s[{k}], lanes);"
           for k in range(inputs)),
-        f"{deep}int failed = gang(lanes, limit, tolerant ? error : 0, &place{places}{rest});",
+        f"{deep}int failed = gang(lanes, limit, tolerant ? error : 0, &place"
+        f"{f', stream && d{inputs}' if streams else ''}{rest});",
         f"{deep}if (failed) {{ *error = at + k + place; return failed; }}",
         *(f"{deep}if (!d{k})"
           f" put{bytes_of(arrays[k])}(p[{k}] + k * s[{k}], s[{k}], row{k}, lanes);"
           for k in range(inputs, len(arrays))),
         f"{INDENT}}}",
+        *([f"{INDENT}if (stream) stream_end();"] if streams else []),
         f"{INDENT}(void)error;",
         f"{INDENT}return 0;",
         "}",

@@ -1,296 +1,34 @@
-"""Expressions as C vectors: lane layout, vector types, masks, and functions lane by lane."""
+"""Expressions as C vectors; what has no vector form goes lane by lane."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
 
 from mexdask import ir
-from mexdask.backend import vmath
+from mexdask.backend import integers, vmath
 from mexdask.backend.cexpr import c_cast, c_expr, c_literal, c_type
-from mexdask.backend.liveness import reads
-from mexdask.backend.lockstep import in_lockstep, uniform_variables
-from mexdask.backend.predicate import MaskedFunction
-from mexdask.dtypes import BOOL, INT64, NATIVE
+from mexdask.backend.layout import Gang
+from mexdask.backend.vectors import signed, vector
+from mexdask.backend.vmath.primitives import any_test
+from mexdask.dtypes import BOOL, UINT64
 
 INT32 = np.dtype("int32")
-
-MOST_REGISTERS = {64: 32, 32: 16, 16: 16}
 VECTORISED_BY_COMPILER = frozenset(
     "sqrt floor ceil trunc rint round copysign sign heaviside".split()
 )
 """Operators whose loop over lanes every compiler turns back into vector instructions."""
 
 
-@dataclass(frozen=True)
-class Gang:
-    """How lanes are laid out.
-
-    Parameters
-    ----------
-    lanes : int
-        Of one vector of any dtype.
-    ways : int
-        Vectors that make one lane variable.
-    mask : numpy.dtype
-        Signed integer of the width that most of the kernel computes in.
-    uniform : frozenset of Var
-        Variables that hold one value for all lanes, and stay scalars.
-    cells : frozenset of Var
-        int64 variables that stand in lanes of 32 bits, which halves their registers and saves the
-        conversion of masks. Those of their values that do not fit, which no kernel meets before
-        its two billionth iteration, stand in an array beside them; the lane then holds ``FAR``.
-    names : dict
-        The C name of each variable; a vector's has the way's number behind it.
-    """
-
-    lanes: int
-    ways: int
-    mask: np.dtype
-    uniform: frozenset[ir.Var]
-    cells: frozenset[ir.Var]
-    names: dict[ir.Var, str]
-
-    @property
-    def size(self) -> int:
-        """Return the number of elements that one gang computes."""
-        return self.lanes * self.ways
-
-    def is_uniform(self, node: ir.Expr) -> bool:
-        """Tell whether an expression has one value for all lanes."""
-        return all(v in self.uniform for v in reads(node))
-
-
-# The plan.
-
-
-def gang_of(masked: MaskedFunction, width: int) -> Gang:
-    """Choose the number of lanes by the dtype that loops compute in, and the ways by registers."""
-    size = main_size(masked)
-    names: dict[ir.Var, str] = {}
-    for variable in variables(masked):
-        names.setdefault(variable, f"v{len(names)}")
-    uniform = uniform_variables(masked)
-    busy = sum(
-        1 for v in loop_variables(masked) if v not in uniform and not v.name.startswith("%m")
-    )
-    ways = 4 if 4 * busy <= MOST_REGISTERS[width] else 2 if busy <= MOST_REGISTERS[width] else 1
-    cells = near_variables(masked, uniform) if size == 4 else frozenset[ir.Var]()
-    return Gang(width // size, ways, np.dtype(f"i{size}"), uniform, cells, names)
-
-
-def in_lanes(masked: MaskedFunction) -> MaskedFunction:
-    """Return a function as the simd form computes it: the passes over masked IR, in order."""
-    return in_lockstep(masked, uniform_variables(masked), main_size(masked))
-
-
-def near_variables(masked: MaskedFunction, uniform: frozenset[ir.Var]) -> frozenset[ir.Var]:
-    """Return the int64 variables whose values are all uniform, chosen constants or such variables.
-
-    Their values are nearly always small: numbers of iterations, classes, flags.
-    """
-    sets = [n for n in ir.walk_masked(masked.body) if isinstance(n, ir.Set)]
-    given = {p.var for p in masked.function.params}
-    found = {n.target for n in sets if n.target.dtype == INT64} - uniform - given
-
-    def near(value: ir.Expr) -> bool:
-        if isinstance(value, ir.Select):
-            return is_near(value.yes) and is_near(value.no)
-        return value in found or all(v in uniform for v in reads(value))
-
-    while far := {n.target for n in sets if n.target in found and not near(n.value)}:
-        found -= far
-    return frozenset(found)
-
-
-def is_near(value: ir.Expr) -> bool:
-    """Tell whether an expression is a constant that a lane of 32 bits holds."""
-    return isinstance(value, ir.Const) and -(2**31) < int(value.value.real) < 2**31
-
-
-def has_vector_math(masked: MaskedFunction, plan: Gang) -> bool:
-    """Tell whether a function calls vector math on lanes."""
-    return any(
-        isinstance(part, ir.Apply)
-        and not plan.is_uniform(part)
-        and vmath.has_vectors(part.op.template(tuple(a.dtype for a in part.args)))
-        for node in ir.walk_masked(masked.body)
-        for expression in ir.masked_expressions(node)
-        for part in ir.parts(expression)
-    )
-
-
-def loop_statements(masked: MaskedFunction) -> list[ir.Masked]:
-    """Return the statements inside loops, each once."""
-    loops = outer_loops(masked.body)
-    return [node for loop in loops for node in ir.walk_masked(loop.body)]
-
-
-def outer_loops(body: tuple[ir.Masked, ...]) -> Iterator[ir.Loop]:
-    """Yield the loops that stand in no other."""
-    for node in body:
-        if isinstance(node, ir.Loop):
-            yield node
-        elif isinstance(node, ir.Guard):
-            yield from outer_loops(node.body)
-
-
-def loop_float_size(masked: MaskedFunction) -> int:
-    """Return the item size of the widest float that is computed in loops, 0 if there is none."""
-    sizes = [
-        part.dtype.itemsize
-        for node in loop_statements(masked)
-        for expression in ir.masked_expressions(node)
-        for part in ir.parts(expression)
-        if part.dtype.kind == "f" and isinstance(part, (ir.Apply, ir.Select))
-    ]
-    return max(sizes, default=0)
-
-
-def main_size(masked: MaskedFunction) -> int:
-    """Return the item size that lanes are counted by: of the floats in loops, else the widest.
-
-    At least 4, so that a mask's lane can hold its own number.
-    """
-    return loop_float_size(masked) or max(4, *(d.itemsize for d in masked.function.dtypes))
-
-
-def lanewise_in_loops(masked: MaskedFunction, plan: Gang) -> list[str]:
-    """Return the operators in loops, on lane variables, that have no vector form."""
+def lanewise(statements: list[ir.Masked], plan: Gang) -> list[str]:
+    """Return the operators of statements, on lane variables, that have no vector form."""
     writer = Writer(plan)
-    for node in loop_statements(masked):
+    for node in statements:
         for expression in ir.masked_expressions(node):
             writer.vector(expression, 0)
     return sorted(writer.slow)
-
-
-def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
-    """Yield every variable, parameters first, in order of appearance."""
-    yield from (p.var for p in masked.function.params)
-    yield from masked.function.indices
-    yield masked.lanes
-    for node in ir.walk_masked(masked.body):
-        match node:
-            case ir.Set(target, _, _) | ir.Mask(target, _, _):
-                yield target
-    yield from masked.results
-
-
-def loop_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
-    """Return the variables that loops read, or set for good."""
-    inside = loop_statements(masked)
-    found = {v for node in inside for e in ir.masked_expressions(node) for v in reads(e)}
-    return frozenset(found | {n.target for n in inside if isinstance(n, ir.Set) and n.mask is None})
-
-
-# Vector types and what is done with masks.
-
-
-def vector(dtype: np.dtype) -> str:
-    """Return the C type of one vector of a dtype; bools are masks."""
-    return "vm" if dtype == BOOL else f"v{c_type(dtype)}"
-
-
-def signed(dtype: np.dtype) -> str:
-    """Return the C type of the vector of signed integers as wide as a dtype's."""
-    return f"vi{8 * dtype.itemsize}"
-
-
-NOTE_FAILED = """\
-static __attribute__((noinline, cold)) void note_failed(int *failed, vm out, int site)
-{
-    for (int l = 0; l < LANES; ++l)
-        if (out[l] && !failed[l]) failed[l] = site;
-}
-"""
-
-FAR = """\
-#define FAR (-0x7fffffff - 1)
-#define NEAR(x) ((x) == (i32)(x) ? (i32)(x) : FAR)
-static __attribute__((noinline, cold)) void keep_far(i64 *to, i64 value, vm m)
-{
-    for (int l = 0; l < LANES; ++l)
-        if (m[l]) to[l] = value;
-}
-static __attribute__((noinline, cold, unused)) void copy_far(i64 *to, const i64 *from, vm m)
-{
-    for (int l = 0; l < LANES; ++l)
-        if (m[l]) to[l] = from[l];
-}
-static __attribute__((noinline, cold)) void fill_far(i64 *all, const i64 *from)
-{
-    for (int l = 0; l < LANES; ++l)
-        if (all[l] == FAR) all[l] = from[l];
-}
-static inline vi64 full(vi32 near, const i64 *from, int far)
-{
-    vi64 all = __builtin_convertvector(near, vi64);
-    if (__builtin_expect(far, 0)) fill_far((i64 *)&all, from);
-    return all;
-}
-"""
-
-
-def vector_types(plan: Gang, masked: MaskedFunction, text: str) -> str:
-    """Return the vector types that a text names, selection under a mask, the test for lanes."""
-    support = any_lane(plan.lanes * plan.mask.itemsize)
-    if plan.cells:
-        support += FAR
-    if masked.function.sites:
-        support += NOTE_FAILED
-    selects = [select(d, plan) for d in NATIVE if f"sel_{c_type(d)}(" in text + support]
-    text = "".join(selects) + support + text
-    lines = []
-    for d in NATIVE:
-        size = f"vector_size({plan.lanes * d.itemsize})"
-        if d != BOOL and (d == plan.mask or f"v{c_type(d)}" in text):
-            lines.append(f"typedef {c_type(d)} v{c_type(d)} __attribute__(({size}));\n")
-        if d != BOOL and f"w{c_type(d)} " in text:
-            loose = f"{size}, aligned(1), may_alias"
-            lines.append(f"typedef {c_type(d)} w{c_type(d)} __attribute__(({loose}));\n")
-    lines.append(f"typedef v{c_type(plan.mask)} vm;\n")
-    return "".join([*lines, *selects, support]).replace("LANES", str(plan.lanes))
-
-
-def select(d: np.dtype, plan: Gang) -> str:
-    """Return the selection between vectors of a dtype."""
-    if d == BOOL:
-        return "static inline vm sel_b8(vm m, vm a, vm b) { return (m & a) | (~m & b); }\n"
-    v, i = vector(d), signed(d)
-    mask = "m" if d.itemsize == plan.mask.itemsize else f"__builtin_convertvector(m, {i})"
-    return (
-        f"static inline {v} sel_{c_type(d)}(vm m, {v} a, {v} b)\n"
-        f"{{ {i} k = ({i}){mask}; return ({v})((k & ({i})a) | (~k & ({i})b)); }}\n"
-    )
-
-
-def any_lane(size: int) -> str:
-    """Return the test whether a mask of ``size`` bytes has a live lane."""
-    gcc = {
-        64: ("__AVX512F__", "v8", "__builtin_ia32_ptestmq512(q, q, -1)"),
-        32: ("__AVX__", "v4", "!__builtin_ia32_ptestz256(q, q)"),
-        16: ("__SSE4_1__", "v2", "!__builtin_ia32_ptestz128(q, q)"),
-    }
-    feature, name, test = gcc[size]
-    return (
-        f"typedef long long {name}q __attribute__((vector_size({size})));\n"
-        "static inline int any_lane(vm m)\n{\n"
-        f"#if defined({feature}) && !defined(__clang__)\n"
-        f"    {name}q q = ({name}q)m;\n    return {test};\n"
-        "#else\n"
-        "    u64 q[sizeof m / 8], r = 0;\n"
-        "    __builtin_memcpy(q, &m, sizeof m);\n"
-        "    for (unsigned k = 0; k < sizeof m / 8; ++k) r |= q[k];\n"
-        "    return r != 0;\n"
-        "#endif\n}\n"
-    )
-
-
-# Expressions.
 
 
 class Writer:
@@ -355,6 +93,10 @@ class Writer:
             return f"sel_{c_type(dtype)}({text}, {one} - {zeros}, {zeros})"
         if source == BOOL:
             return f"({vector(dtype)})(-__builtin_convertvector({text}, {signed(dtype)}))"
+        if source.kind == "f" and dtype.kind in "iu" and dtype != UINT64:
+            name = f"all_to_{c_type(source)}_{c_type(dtype)}"
+            self.lanewise.setdefault(name, integers.from_float(name, source, dtype))
+            return f"{name}({text})"
         if source.kind == "f" and dtype.kind in "iu":
             self.slow.add(f"{dtype.name}() of a float")
             name = f"to_{c_type(source)}_{c_type(dtype)}"
@@ -372,6 +114,12 @@ class Writer:
             return vmath.call(template, c_type(dtypes[0]), self.plan.lanes).format(*texts)
         if node.op.name not in VECTORISED_BY_COMPILER:
             self.slow.add(node.op.name)
+        return self.each(node, texts)
+
+    def each(self, node: ir.Apply, texts: list[str]) -> str:
+        """Return an operator as a call of its scalar text for each lane."""
+        dtypes = tuple(a.dtype for a in node.args)
+        template = node.op.template(dtypes)
         suffix = "f" if dtypes[0] == np.float32 else ""
         lanes = [f"x{n}[l]" for n in range(len(dtypes))]
         scalar = template.format(*lanes, n=c_type(dtypes[0]), s=suffix)
@@ -396,8 +144,8 @@ class Writer:
             return f"({a} {name} {b})"
         if name in ("<", "<=", ">", ">=", "==", "!="):
             return self.mask_of(f"{a} {name} {b}", dtype)
-        if name in ("<<", ">>", "//", "%"):
-            return self.by_constant(name, node.args[1], a)
+        if name in ("<<", ">>", "//", "%") and dtype.kind in "iu":
+            return self.by_constant(name, node.args[1], a) or self.integer_form(node, a, b)
         return self.named_form(name, dtype, a, b)
 
     def named_form(self, name: str, dtype: np.dtype, a: str, b: str) -> str | None:
@@ -437,6 +185,25 @@ class Writer:
             if name == "//"
             else f"({a} & {c_literal(n - 1, by.dtype)})"
         )
+
+    def integer_form(self, node: ir.Apply, a: str, b: str) -> str | None:
+        """Return shifts and floor division of integers by a lane's own number."""
+        dtype, symbol = node.args[0].dtype, node.op.name
+        constant = isinstance(node.args[1], ir.Const)
+        function = f"all_{function_name(symbol)}_{c_type(dtype)}{'_c' if constant else ''}"
+        if symbol in ("<<", ">>"):
+            self.lanewise.setdefault(function, integers.shift(function, symbol, dtype))
+        elif dtype.itemsize < 4:
+            return None
+        elif function not in self.lanewise:
+            each = self.each(node, [a, b]).partition("(")[0] if dtype.itemsize == 8 else ""
+            head = "static inline __attribute__((unused)) int any_wide(vi64 m)"
+            self.lanewise.setdefault("any_wide", any_test(head, 8 * self.plan.lanes) + "\n")
+            self.lanewise[function] = integers.division(
+                function, symbol, dtype, each, self.plan.lanes, self.plan.mask.itemsize,
+                constant=constant,
+            )  # fmt: skip
+        return f"{function}({a}, {b})"
 
     def by_lane(
         self,

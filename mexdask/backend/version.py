@@ -10,8 +10,10 @@ from typing import Any
 GENERATOR_SOURCES = (
     "ir.py", "irtext.py", "ops.py", "dtypes.py", "reductions.py", "backend/cabi.py",
     "backend/cdriver.py", "backend/cexpr.py", "backend/cprelude.py", "backend/creduce.py",
-    "backend/cscalar.py", "backend/csimd.py", "backend/form.py",
-    "backend/lanes.py", "backend/liveness.py", "backend/predicate.py", "runtime/dispatch.py",
+    "backend/cscalar.py", "backend/csimd.py", "backend/form.py", "backend/gangs.py",
+    "backend/integers.py", "backend/lanes.py", "backend/layout.py",
+    "backend/vectors.py", "backend/liveness.py", "backend/lockstep.py",
+    "backend/predicate.py", "backend/rewrite.py", "backend/sharing.py", "runtime/dispatch.py",
     "backend/vmath/instance.py", "backend/vmath/primitives.py", "backend/vmath/coefficients.py",
     "backend/vmath/exponential.py", "backend/vmath/inverse.py", "backend/vmath/logarithm.py",
     "backend/vmath/power.py", "backend/vmath/special.py", "backend/vmath/trigonometric.py",

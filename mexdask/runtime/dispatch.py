@@ -117,6 +117,11 @@ class Unit:
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
     @functools.cached_property
+    def has_loops(self) -> bool:
+        """Tell whether an element may take long."""
+        return any(isinstance(n, (ir.For, ir.While)) for n in ir.walk(self.function.body))
+
+    @functools.cached_property
     @roomy
     def masked(self) -> MaskedFunction:
         """Return the masked form, for the interpreter and for vector lanes."""

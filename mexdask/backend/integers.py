@@ -1,0 +1,137 @@
+"""Vectors of integers where no machine has an instruction: division, shifts, floats as integers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from mexdask.backend.cexpr import c_type
+
+MAGIC = "0x1.8p52"
+MAGIC_BITS = "0x4338000000000000LL"
+"""Its bits plus a whole number of less than 52 bits are those of the float that is both's sum."""
+
+# A float64 holds both operands exactly, and a quotient that is not whole is further from the next
+# whole number than rounding can move it. So the whole number next to x / y, or the one below, is
+# the answer; which it is, the remainder tells, and that is exact too. Sums with MAGIC go through
+# the bits, where no mode of floating-point arithmetic can cancel them.
+DIVISION = """\
+static inline {v} {name}({v} a, {v} b)
+{{
+{narrow}    const xi64 magic = {bits} - (xi64){{0}};
+    xf64 x = {x}, y = {y};
+    const xi64 none = (xi64)(y == 0);
+    y = (xf64)((xi64)y | (none & (xi64)(1.0 - (xf64){{0}})));
+    xi64 whole = (xi64)({quotient} + {magic}) - magic;
+    const xf64 r = x - ((xf64)(whole + magic) - {magic}) * y;
+    const xi64 below = (xi64)(r != 0) & ((xi64)(r < 0) ^ (xi64)(y < 0));
+    {result}
+    return {back};
+}}
+"""
+QUOTIENT = "whole = (whole + below) & ~none;"
+REMAINDER = """\
+whole = ((xi64)(r + (xf64)(below & (xi64)y) + 0x1.8p52) - magic) & ~none;"""
+WIDE = """\
+    const xi64 far = (xi64)((xu64)(a + {half}) >> 51 | (xu64)(b + {half}) >> 51) != 0;
+    if (__builtin_expect(any_wide(far), 0)) return {each}(a, b);
+"""
+
+
+HALVES = """\
+static inline {v} {name}({v} a, {v} b)
+{{
+    {x} p[2], q[2];
+    __builtin_memcpy(p, &a, sizeof p);
+    __builtin_memcpy(q, &b, sizeof q);
+    p[0] = {name}_half(p[0], q[0]);
+    p[1] = {name}_half(p[1], q[1]);
+    __builtin_memcpy(&a, p, sizeof p);
+    return a;
+}}
+"""
+
+
+def division(
+    name: str, symbol: str, dtype: np.dtype, each: str, lanes: int, mask: int, *, constant: bool
+) -> str:
+    """Return the C function of floor division, or of its remainder, for vectors of 4 or 8 bytes.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    symbol : {"//", "%"}
+        The operator.
+    dtype : numpy.dtype
+        Of both operands.
+    each : str
+        The function that goes lane by lane, for operands of more than 51 bits.
+    lanes : int
+        Of a vector.
+    mask : int
+        Bytes of a mask's lane; where it is 4, vectors of float64 do not fit a register, and halves
+        of 32-bit operands are divided one after the other.
+    constant : bool
+        Whether the divisor is a constant, whose reciprocal is close enough: no quotient is so large
+        that it would be wrong by one.
+    """
+    c = c_type(dtype)
+    halves = mask == dtype.itemsize == 4
+    own, x_lanes = f"v{c}", lanes // 2 if halves else lanes
+    v = f"x{c}"
+    types = "".join(
+        f"typedef {k}64 x{k}64 __attribute__((vector_size({8 * x_lanes})));\n" for k in "iuf"
+    )
+    if dtype.itemsize == 4:
+        types += f"typedef {c} {v} __attribute__((vector_size({4 * x_lanes})));\n"
+        x, y = (f"__builtin_convertvector({side}, xf64)" for side in "ab")
+        back, narrow = f"__builtin_convertvector(whole, {v})", ""
+    else:
+        x, y = (f"(xf64)((xi64){side} + magic) - {MAGIC}" for side in "ab")
+        back = f"({v})whole"
+        half = "0x4000000000000LL" if dtype.kind == "i" else "0"
+        narrow = WIDE.format(half=half, each=each)
+    text = DIVISION.format(
+        v=v, name=f"{name}_half" if halves else name, narrow=narrow,
+        quotient="x * (1.0 / y)" if constant else "x / y",
+        bits=MAGIC_BITS, magic=MAGIC, x=x, y=y, back=back,
+        result=QUOTIENT if symbol == "//" else REMAINDER,
+    )  # fmt: skip
+    text = types + text + (HALVES.format(v=own, x=v, name=name) if halves else "")
+    return re.sub(r"\bx([iuf]\d+)\b", rf"x{x_lanes}\1", text)
+
+
+def shift(name: str, symbol: str, dtype: np.dtype) -> str:
+    """Return the C function of a shift by as many bits as each lane of ``b`` says."""
+    v, bits = f"v{c_type(dtype)}", 8 * dtype.itemsize
+    unsigned = f"vu{bits}"
+    head = f"static inline {v} {name}({v} a, {v} b)\n{{\n"
+    within = f"    const {unsigned} k = ({unsigned})(({unsigned})b < {bits});\n"
+    if symbol == ">>" and dtype.kind == "i":
+        return (
+            f"{head}{within}    const {unsigned} n = (({unsigned})b & k) | (~k & {bits - 1});\n"
+            f"    return a >> ({v})n;\n}}\n"
+        )
+    return (
+        f"{head}{within}"
+        f"    return ({v})((({unsigned})a {symbol} (({unsigned})b & {bits - 1})) & k);\n}}\n"
+    )
+
+
+def from_float(name: str, source: np.dtype, dtype: np.dtype) -> str:
+    """Return the C function of a float as int64, INT64_MIN where it does not fit, then as dtype."""
+    f, v = c_type(source), f"v{c_type(dtype)}"
+    mask = "vi64" if source.itemsize == 8 else "vi32"
+    s = "" if source.itemsize == 8 else "f"
+    wide = "__builtin_convertvector(fits, vi64)" if s else "fits"
+    back = "whole" if dtype.itemsize == 8 else f"__builtin_convertvector(whole, {v})"
+    return (
+        f"static inline {v} {name}(v{f} a)\n{{\n"
+        f"    const {mask} fits = ({mask})(a >= -0x1p63{s}) & ({mask})(a < 0x1p63{s});\n"
+        f"    vi64 whole = __builtin_convertvector((v{f})(({mask})a & fits), vi64);\n"
+        f"    const vi64 all = {wide};\n"
+        "    whole = (whole & all) | (~all & (-0x7fffffffffffffffLL - 1));\n"
+        f"    return {back};\n}}\n"
+    )
