@@ -109,15 +109,9 @@ def definitions(text: str, width: int = 0) -> str:
     collect(text, width, order)
     if not order:
         return ""
-    tags = {m[2] + (f"x{m[3]}" if m[3] else "") for m in map(CALL.match, order) if m}
-    types = "".join(vector_types(int(tag.partition("x")[2])) for tag in longest(tags))
+    counts = sorted({int(m[3]) for m in map(CALL.match, order) if m and m[3]})
+    types = "".join(map(vector_types, counts))
     return primitives.FENCE + types + "".join(f"{body}\n" for body in order.values())
-
-
-def longest(tags: set[str]) -> list[str]:
-    """Return one tag for each number of lanes above one."""
-    counts = {tag.partition("x")[2]: tag for tag in sorted(tags) if "x" in tag}
-    return [counts[count] for count in sorted(counts, key=int)]
 
 
 def vector_types(count: int) -> str:
