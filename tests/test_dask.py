@@ -31,7 +31,7 @@ import mexdask
 from mexdask.runtime.memory import KERNELS
 
 REPOSITORY = Path(mexdask.__file__).parents[1]
-EXPRESSIONS = da.array_expr_enabled()
+EXPRESSIONS = getattr(da, "array_expr_enabled", lambda: False)()
 SCHEDULERS = ("synchronous", "threads")
 
 LIMITED = """

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import mexdask
-import mexdask.xarray  # the accessor's examples need it
+
+pytest.importorskip("distributed")
+pytest.importorskip("mexdask.xarray", exc_type=ImportError)
 
 CLASSES = {n for n in mexdask.__all__ if inspect.isclass(getattr(mexdask, n))}
 FUNCTIONS = sorted(set(mexdask.__all__) - CLASSES)

@@ -29,7 +29,7 @@ import mexdask.xarray  # noqa: E402
 from mexdask import ArgumentError, KernelSyntaxError, KernelTypeError, MexError  # noqa: E402
 
 REPOSITORY = Path(mexdask.__file__).parents[1]
-EXPRESSIONS = da.array_expr_enabled()
+EXPRESSIONS = getattr(da, "array_expr_enabled", lambda: False)()
 
 
 def values(*shape, start=0, dtype="float64"):
