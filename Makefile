@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or later, a C compiler and make; they do the rest.
 # Other interpreters: make PYTHON=/path/to/python. Arguments: make demo ARGS="--size 512",
-# make test PYTEST_ARGS="-n 2 -k parity".
+# make test PYTEST_ARGS="-k parity"; a file of tests stays in one of the two processes.
 
 SHELL := /bin/sh
 PYTHON ?=
@@ -37,7 +37,7 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-all: test docs
 	ci/legs $(LEGS)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from mexdask.backend.interp import prepare
 from mexdask.backend.predicate import predicate
 from mexdask.chunk import run_native
 from mexdask.ops import FUNCTIONS, INTERPRETER_ULP, OPERATORS, TABLE, Op
+from mexdask.runtime.dispatch import Unit
 from mexdask.settings import KernelSettings
 
 SIZE = 1500
@@ -116,7 +118,8 @@ def interpreted(row: Row) -> Array:
 
 def compiled(row: Row) -> Array:
     out = np.empty(row.arguments[0].shape, row.dtype)
-    stage = type("Stage", (), {"function": row.function})
+    unit = Unit(row.function, "row", "")
+    stage = SimpleNamespace(function=row.function, unit=unit, is_simple=False)
     native = library().entry(row.function)
     end = run_native(stage, native, row.arguments, [out], out.shape, None, KernelSettings())
     assert end.failed is None
