@@ -126,6 +126,12 @@ def compiled(row: Row) -> Array:
     return out
 
 
+@pytest.mark.compiler
+def test_every_row_compiles_without_warnings_for_every_dtype():
+    assert library().log == ""
+    assert {dtype for row in ROWS for dtype in row.operands} == set(DTYPES.values())
+
+
 def test_every_row_is_tested():
     assert {row.op.name for row in ROWS} == set(TABLE)
 

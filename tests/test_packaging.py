@@ -17,7 +17,7 @@ import pytest
 import mexdask
 
 TOP = Path(__file__).resolve().parent.parent
-MOST_BYTES = 256_000
+MOST_BYTES = 300_000
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,12 @@ import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from batch import result, run
+from batch import Library, result, run
 from corpus import Case, failing, library, load, running
 from edges import DTYPES, assert_same, columns, edges
 from oracle import SIZE, oracle
@@ -46,6 +47,19 @@ def test_the_corpus_covers_what_it_should():
     names = {(case.topic, case.name) for case in load()}
     assert len(names) >= 120
     assert len({(c.topic, c.name, c.arguments) for c in load()}) == len(load())
+
+
+@pytest.mark.compiler
+def test_the_corpus_compiles_without_warnings():
+    assert library().log == ""
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize("bug", ["long a = 1 / 0;", "int unused;", "int a = 1; return a < 2u;"])
+def test_warnings_are_seen(bug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("batch.TYPES", f"int bad(void) {{ {bug} return 0; }}\n")
+    with pytest.raises(AssertionError):
+        assert Library([load()[0].specialisation.result.function], tmp_path).log == ""
 
 
 @each(load())
