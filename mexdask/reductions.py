@@ -103,6 +103,12 @@ REDUCTIONS = {
 
 def record_dtype(names: Sequence[str], operands: Sequence[np.dtype]) -> np.dtype:
     """Return the dtype of the record of one pass over the data."""
+    return known_record_dtype(tuple(names), tuple(operands))
+
+
+@functools.cache
+def known_record_dtype(names: tuple[str, ...], operands: tuple[np.dtype, ...]) -> np.dtype:
+    """Return what ``record_dtype`` does, made once."""
     rows = [(REDUCTIONS[name], dtype) for name, dtype in zip(names, operands, strict=True)]
     partials = [(f"r{k}", row.record(dtype)) for k, (row, dtype) in enumerate(rows)]
     results = [(f"result{k}", row.result(dtype)) for k, (row, dtype) in enumerate(rows)]

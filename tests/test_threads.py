@@ -137,8 +137,8 @@ text = "def f(x):\\n    for i in range(20000):\\n        x = sqrt(x + 1)\\n    r
 k = mexdask.kernel(text)
 k(n[:8], jit="require")
 with dask.config.set({"mexdask.threads": 2}):
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         k(n, jit="require")
     except KeyboardInterrupt:
         print("interrupted", k(n[:8], jit="require").shape)

@@ -24,7 +24,15 @@ WORD = "typedef union { f64 f; i64 i; u64 u; } me_word;\n"
 OF_FLOATS = """\
     f64 part[256];
     i64 k = 0, taken = 0;
-    for (int l = 0; l < 256; ++l) part[l] = {start};
+    for (; k + 128 <= n; k += 128) {{
+        f64 *column = part + k / 4;
+        for (int l = 0; l < 32; ++l) {{
+            const f64 w = b[k + l], x = b[k + 32 + l], y = b[k + 64 + l], z = b[k + 96 + l];
+            column[l] = ({w} {op} {x}) {op} ({y} {op} {z});
+            {count4}
+        }}
+    }}
+    for (i64 l = k / 4; l < 256; ++l) part[l] = {start};
     for (; k + 32 <= n; k += 32) {{
         f64 *column = part + k / 128 * 32;
         for (int l = 0; l < 32; ++l) {{ const f64 x = b[k + l]; column[l] {step}; {count} }}
@@ -102,10 +110,19 @@ def reducer_body(row: Reduction, dtype: np.dtype) -> str:
     if row.merge == "sum":
         step = "+= x == x ? x : 0" if skips else "+= x"
         count = "taken += x == x;" if skips else ""
-        body = OF_FLOATS.format(start="0", step=step, count=count, join="+=")
+        body = of_floats("+", "0", step, count, skips)
         return body + COMPENSATED + ("" if skips else "    taken = n;\n")
-    body = OF_FLOATS.format(start="1", step="*= x", count="", join="*=")
+    body = of_floats("*", "1", "*= x", "", False)
     return body + "    r[0].f *= part[0];\n    taken = n;\n"
+
+
+def of_floats(op: str, start: str, step: str, count: str, skips: bool) -> str:
+    """Return the statements that sum up or multiply the buffer into ``part[0]``."""
+    each = {v: f"({v} == {v} ? {v} : 0)" if skips else v for v in "wxyz"}
+    count4 = "taken += (w == w) + (x == x) + (y == y) + (z == z);" if skips else ""
+    return OF_FLOATS.format(
+        op=op, start=start, step=step, count=count, join=f"{op}=", count4=count4, **each
+    )
 
 
 def extreme(merge: str, dtype: np.dtype, skips: bool) -> str:

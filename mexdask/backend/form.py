@@ -79,7 +79,9 @@ def straight(masked: MaskedFunction, plan: Gang, width: int) -> Form:
     if width > NARROWEST and divides_integers(masked):
         return Form(width, f"{lanes} divide integers")
     sizes = {d.itemsize for d in masked.function.dtypes}
-    if width > NARROWEST and plan.streams and sizes == {plan.mask.itemsize}:
+    # What is reduced goes to a small buffer, and reducing it takes every pass of the compiler.
+    large = plan.streams and not masked.function.reductions
+    if width > NARROWEST and large and sizes == {plan.mask.itemsize}:
         return Form(width, f"{lanes}, which write large results past the caches")
     return Form(0, "without loops the compiler vectorises the plain form itself")
 
