@@ -132,6 +132,7 @@ def test_another_setting_is_an_error(wrong: object):
 
 INTERRUPTED = """
 import os, signal, threading, dask, numpy as np, mexdask
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 n = np.full(1 << 20, 3.0)
 text = "def f(x):\\n    for i in range(20000):\\n        x = sqrt(x + 1)\\n    return x\\n"
 k = mexdask.kernel(text)
