@@ -412,8 +412,8 @@ def main(argv: list[str] | None = None) -> int:
         picture(client, options.output.with_suffix(".png"), small)
     if not options.address:
         results.append(threaded(plane, options.rounds))
-        # Ten times the steps: what is asked is how kernels scale, not what a small task costs. Twice
-        # the tiles: one that is left over at the end is a small part of the whole.
+        # Ten times the steps: what is asked is how kernels scale, not what a small task costs.
+        # Twice the tiles: one that is left over at the end is a small part of the whole.
         wide = (options.grid[0], 2 * options.grid[1])
         heavy = Plane(WHOLE_SET, plane.tile, wide, 10 * options.max_iter)
         scaled = scaling(heavy, options.workers, options.rounds)

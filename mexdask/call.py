@@ -81,6 +81,7 @@ class Kernel:
         self._function = function
         self._given = given
         self._specialised: dict[tuple[object, ...], Specialisation] = {}
+        self._plain: dict[tuple[np.dtype, ...], Specialisation] = {}
         if function is not None:
             functools.update_wrapper(self, function)
 
@@ -189,10 +190,38 @@ def kernel_of_function(function: Any) -> Kernel:
     return Kernel(gather(function), function)
 
 
-def run(k: Kernel, arrays: Sequence[Any], named: Mapping[str, Any], *options: Any) -> Any:
+def run(
+    k: Kernel,
+    arrays: Sequence[Any],
+    named: Mapping[str, Any],
+    jit: str | None,
+    dtype: Any,
+    align: str,
+    on_error: str | None,
+) -> Any:
     """Run a call; labels of xarray's are taken off its arguments and put on its results."""
-    call, labels = checked(k, arrays, named, *options)
-    return call.run() if labels is None else labels.attached(call.run())
+    if not named and dtype is None and align == "rechunk" and (special := plain(k, arrays)):
+        settings = kernel_settings(jit, on_error, can_fail=False)
+        return eager.run_simple(special.result, arrays, settings)
+    call, labels = checked(k, arrays, named, jit, dtype, align, on_error)
+    if labels is not None:
+        return labels.attached(call.run())
+    if call.is_plain:
+        k._plain[tuple([a.value.dtype for a in call.arguments])] = call.specialisation
+    return call.run()
+
+
+def plain(k: Kernel, arrays: Sequence[Any]) -> Specialisation | None:
+    """Return what a call comes to that was made before on arrays of these dtypes, if it is plain.
+
+    Nothing is left to check then. A small array's call is mostly such checks.
+    """
+    if not k._plain or not arrays or not (shape := getattr(arrays[0], "shape", ())):
+        return None
+    for array in arrays:
+        if type(array) is not np.ndarray or array.shape != shape:
+            return None
+    return k._plain.get(tuple([array.dtype for array in arrays]))
 
 
 def checked(
@@ -299,6 +328,18 @@ class Call(NamedTuple):
     def is_lazy(self) -> bool:
         """Tell whether an argument is a Dask array or a Delayed."""
         return any([a.is_dask for a in self.arguments])  # noqa: C419 (quicker for so few)
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether types are all that a call on NumPy arrays of one shape has to know."""
+        return (
+            not self.given
+            and not self.result
+            and self.align == "rechunk"
+            and len(self.specialisation.stages) == 1
+            and self.specialisation.result.is_simple
+            and all(type(a.value) is np.ndarray for a in self.arguments)
+        )
 
     def block_kernel(self) -> BlockKernel:
         """Return what travels to the workers."""

@@ -23,6 +23,7 @@ from mexdask.stack import roomy
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+addressof, buffer_of = ctypes.addressof, ctypes.c_char.from_buffer
 
 # Python is back between slabs, so that Ctrl-C works; large enough to hide the call. Without loops
 # an element takes some nanoseconds at most, and large slabs are written past the caches.
@@ -133,6 +134,9 @@ class End(NamedTuple):
     made_nan: int = 0
 
 
+NOTHING_FAILED = End()
+
+
 def settle(
     end: End,
     stage: Stage,
@@ -142,6 +146,8 @@ def settle(
     settings: KernelSettings,
 ) -> None:
     """Raise what an element failed with, count what became nan."""
+    if end is NOTHING_FAILED:
+        return
     if end.failed is not None:
         raise runtime_error(stage, arguments, shape, place, settings, *end.failed)
     if end.made_nan:
@@ -161,12 +167,14 @@ def run_native(
 ) -> End:
     """Fill ``outs`` through native code."""
     alone, together = slab_sizes(stage)
+    size = math.prod(shape)
     # Partial results of a reduction have one place for all slabs.
-    may_share = may_share and not stage.function.reductions and math.prod(shape) >= 4 * together
-    simple = stage.is_simple and not may_share
-    if simple and (call := flat_call(stage, arguments, outs, shape, settings)):
-        native.call(call)
-        return End()
+    may_share = may_share and size >= 4 * together and not stage.function.reductions
+    if stage.is_simple and 0 < size <= alone and not may_share:
+        call = flat_call(stage, arguments, outs, shape, size)
+        if call is not None:
+            native.call(call)
+            return NOTHING_FAILED
     arrays, scalars, converted = [], b"", []
     for parameter, value in zip(stage.function.params, arguments, strict=True):
         if not parameter.is_array:
@@ -209,27 +217,23 @@ def slab_sizes(stage: Stage) -> tuple[int, int]:
 
 
 def flat_call(
-    stage: Stage,
-    arguments: Sequence[Array],
-    outs: Sequence[Array],
-    shape: Shape,
-    settings: KernelSettings,
+    stage: Stage, arguments: Sequence[Array], outs: Sequence[Array], shape: Shape, size: int
 ) -> bytes | None:
     """Return the call of a small chunk as one dimension, None where its arrays are not so simple.
 
     What a task costs beside its kernel is mostly this.
     """
-    size = math.prod(shape)
-    if not 0 < size <= NATIVE_SLAB:
-        return None
-    operands = []
-    for value, parameter in zip(arguments, stage.function.params, strict=True):
-        dtype = parameter.var.dtype
-        if value.shape != shape or value.dtype != dtype or not value.flags.carray:
+    words = [1, 0, 0, 0, size, 0, size]
+    for value, dtype in zip(arguments, stage.dtypes, strict=False):
+        flags = value.flags
+        if value.shape != shape or not flags.c_contiguous or not flags.aligned:
             return None
-        operands.append((address_of(value), (dtype.itemsize,)))
-    operands += [(address_of(out), (out.dtype.itemsize,)) for out in outs]
-    return pack_call((size,), (0,), (size,), settings.while_max_iters, False, None, operands, b"")
+        if value.dtype is not dtype and value.dtype != dtype:
+            return None
+        words += address_of(value), dtype.itemsize
+    for out in outs:
+        words += address_of(out), out.dtype.itemsize
+    return stage.pack_flat(*words)
 
 
 @roomy
@@ -312,7 +316,7 @@ def address_of(array: Array) -> int:
     that are read-only or not contiguous have no such buffer.
     """
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+        return addressof(buffer_of(array))  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):
         address: int = array.__array_interface__["data"][0]
         return address

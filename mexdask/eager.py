@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,12 @@ def run(
         return chunk.run_once(kernel.result, own, settings)
     outs = chunk.run(kernel.result, own, shape, WHOLE, settings, may_share=True)
     return outs if shape else tuple(out[()] for out in outs)
+
+
+def run_simple(stage: Stage, arrays: Sequence[Array], settings: KernelSettings) -> Any:
+    """Compute what a simple stage gives for arrays of its dtypes, all of one shape."""
+    outs = chunk.run(stage, arrays, arrays[0].shape, WHOLE, settings, may_share=True)
+    return outs[0] if len(outs) == 1 else outs
 
 
 def domain(stage: Stage, arguments: list[Array], shape: Shape) -> Shape:

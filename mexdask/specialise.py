@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from mexdask import ir
+from mexdask.backend.cabi import flat_packer
 from mexdask.backend.interp import Interpreter, prepare
 from mexdask.dtypes import WEAK, Type, type_name
 from mexdask.errors import SourceText
@@ -67,6 +68,10 @@ class Stage:
         The function as the runtime sees it.
     is_simple : bool
         Whether it reads arrays only, cannot fail, and need not know where a chunk lies.
+    dtypes : tuple of numpy.dtype
+        Of the parameters.
+    pack_flat : callable
+        Packs its calls on contiguous arrays, if it is simple.
     """
 
     def __init__(self, function: ir.Function, parsed: Parsed):
@@ -74,6 +79,8 @@ class Stage:
         self.is_simple = all(p.is_array for p in function.params) and not (
             function.sites or function.indices or function.reductions
         )
+        self.dtypes = tuple(p.var.dtype for p in function.params)
+        self.pack_flat = flat_packer(len(function.params) + len(function.results))
         self.source = parsed.source
         self.unit = Unit(function, function.name, parsed.source.text)
 
@@ -107,6 +114,8 @@ class Specialisation:
         Of the results.
     takes_arrays_only : bool
         Whether no parameter is a scalar.
+    can_fail : bool
+        Whether an element may make the kernel fail.
     """
 
     def __init__(self, parsed: Parsed, signature: tuple[str, ...], result: str, ndim: int | None):
@@ -122,6 +131,7 @@ class Specialisation:
         self.is_scalar = program.is_scalar
         self.dtypes = program.result.results
         self.takes_arrays_only = all(t.is_array for t in self.types)
+        self.can_fail = any(stage.function.sites for stage in self.stages)
 
     @property
     def result(self) -> Stage:
@@ -133,11 +143,6 @@ class Specialisation:
         """Return all that is compiled for the kernel."""
         over_elements = self.stages[: -1 if self.is_scalar else None]
         return tuple(stage.unit for stage in over_elements)
-
-    @property
-    def can_fail(self) -> bool:
-        """Tell whether an element may make the kernel fail."""
-        return any(stage.function.sites for stage in self.stages)
 
 
 def specialise(

@@ -9,8 +9,10 @@ its address and byte strides, then the scalars, each in the low bytes of a word.
 from __future__ import annotations
 
 import ctypes
+import functools
+import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 ABI_VERSION = 1
 MAX_NDIM = 64
@@ -70,3 +72,12 @@ def pack_call(
         words.append(address)
         words.extend(strides)
     return array("q", words).tobytes() + scalars
+
+
+@functools.cache
+def flat_packer(operands: int) -> Callable[..., bytes]:
+    """Return what packs a call on contiguous arrays that cannot fail, seen as one dimension.
+
+    It takes ``1, limit, 0, 0, size, 0, size``, then address and stride of each operand.
+    """
+    return struct.Struct(f"={7 + 2 * operands}q").pack

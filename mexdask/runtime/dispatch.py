@@ -6,8 +6,10 @@ import functools
 import hashlib
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from mexdask import ir
 from mexdask.backend.cscalar import scalar_c
@@ -84,7 +86,13 @@ FOUND = {
         ("compiled", "compiled here"),
     )
 }
+IN_MEMORY = FOUND["memory"]
 
+# What os.environ keeps its values in, where it has it: its own way to a value takes ten times as
+# long, and every chunk asks for two.
+ENVIRON: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
+_encoded = getattr(os.environ, "encodekey", str)
+JIT_SWITCH, JIT_CFLAGS = _encoded("ME_DSL_JIT"), _encoded("ME_DSL_JIT_CFLAGS")
 
 ARRIVALS: dict[Origin, stats.Counter] = {
     "compiled": "compiled",
@@ -190,10 +198,10 @@ def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Dec
 
     Memory hits are counted with the chunks that they serve.
     """
-    switches = os.environ.get("ME_DSL_JIT"), os.environ.get("ME_DSL_JIT_CFLAGS")
+    switches = ENVIRON.get(JIT_SWITCH), ENVIRON.get(JIT_CFLAGS)
     before, under, digest = unit.at_hand
     if before is settings and under == switches and (loaded := KERNELS.loaded(digest)):
-        return loaded, FOUND["memory"]
+        return loaded, IN_MEMORY
     flags = extra_flags()
     if (decision := prevented(unit, settings, flags)) is not None:
         return None, decision
@@ -201,7 +209,7 @@ def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Dec
     key = unit.key(flags, settings)
     if (loaded := KERNELS.loaded(key.digest)) is not None:
         unit.at_hand = settings, switches, key.digest
-        return loaded, FOUND["memory"]
+        return loaded, IN_MEMORY
     entry, outcome = KERNELS.get_or_build(
         key.digest,
         lambda: build(key, lambda: unit.c_text(key, settings), process_settings()),
