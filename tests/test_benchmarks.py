@@ -52,8 +52,8 @@ def harness(monkeypatch):
         ("stampede", ["--processes", "3"], {"empty", "filled"}),
         (
             "mandelbrot_tiles",
-            "--grid 1 2 --tile 8 8 --workers 1 --sides 4 --deep 2 --no-peers".split(),
-            {"mexdask", "interpreter", "warm", "cold", "1 workers"},
+            "--grid 1 2 --tile 8 8 --workers 1 2 --sides 4 --deep 2 --no-peers".split(),
+            {"mexdask", "interpreter", "warm", "cold", "1 workers", "2 workers"},
         ),
     ],
 )
