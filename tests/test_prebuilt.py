@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -93,6 +94,19 @@ def test_prebuilt_kernels_come_before_the_compiler(tmp_path, monkeypatch):
     stats = mexdask.stats()
     assert (stats["prebuilt_hits"], stats["compiled"]) == (1, 0)
     assert stats["kernels"]["expression"]["outcome"] == "prebuilt"
+
+
+def test_explain_foretells_prebuilt_kernels(tmp_path, monkeypatch):
+    mexdask.build(KERNELS_BUILT, tmp_path / "kernels", known_levels())
+    monkeypatch.setenv("CC", "/no such cc")
+    x = da.arange(9, chunks=3)
+    KERNELS.clear()
+    with dask.config.set({"mexdask.prebuilt": [str(tmp_path / "none"), str(tmp_path / "kernels")]}):
+        assert mexdask.explain("x // 3", x).outcome == "prebuilt"
+        assert mexdask.explain("x // 3 + 1", x).outcome == "no-cc"
+        for path in (tmp_path / "kernels").iterdir():
+            cut(path)
+        assert mexdask.explain("x // 3", x).outcome == "no-cc"
 
 
 def cut(path):

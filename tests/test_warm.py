@@ -164,6 +164,21 @@ def test_late_workers_come_warm(mixed):
     until(lambda: len(names(mixed)) == 6)
 
 
+def test_a_plugin_without_compiled_kernels_asks_the_cluster(mixed, monkeypatch):
+    monkeypatch.setenv("CC", "/no such cc")
+    source = "def from_a_peer(x): return x * 7 - 3"
+    plugin = mexdask.MexPlugin(kernels=[(source, "float64")])
+    assert plugin.parcels == {}
+    mixed.register_plugin(plugin)
+    engines = {
+        name: stats["kernels"]["from_a_peer"]["outcome"]
+        for name, stats in by_name(mixed, mexdask.stats(mixed)).items()
+    }
+    served = dict.fromkeys(["other-flags", "bare", "bare-narrow"], "shipped")
+    made = dict.fromkeys(["wide", "narrow"], "compiled")
+    assert engines == served | made | {"off": "disabled"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

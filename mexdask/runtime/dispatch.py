@@ -26,6 +26,7 @@ from mexdask.runtime.failure import Failure, FailureClass
 from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel, Origin
 from mexdask.runtime.memory import KERNELS, Outcome
+from mexdask.runtime.prebuilt import is_prebuilt
 from mexdask.runtime.target import Host, lowered, target_on, this_host, user_flags
 from mexdask.runtime.toolchain import find_compiler
 from mexdask.settings import KernelSettings, is_enabled, process_settings
@@ -282,10 +283,12 @@ def predict(unit: Unit, settings: KernelSettings) -> Decision:
     if (decision := prevented(unit, settings, flags)) is not None:
         return decision
     assert not isinstance(flags, Failure)
-    known = KERNELS.known(unit.key(flags, settings).digest)
-    if known is not None:
+    key, process = unit.key(flags, settings), process_settings()
+    if (known := KERNELS.known(key.digest)) is not None:
         return FOUND["memory"] if isinstance(known, LoadedKernel) else refused(known)
-    compiler = find_compiler(process_settings())
+    if is_prebuilt(key, process.prebuilt):
+        return FOUND["prebuilt"]
+    compiler = find_compiler(process)
     if isinstance(compiler, Failure):
         return refused(compiler)
     return Decision(Route.NATIVE, "compiler", f"a compiler is here: {compiler.version}")

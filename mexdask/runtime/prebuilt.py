@@ -47,6 +47,17 @@ def find_prebuilt(key: CacheKey, directories: Sequence[str]) -> LoadedKernel | N
     return None
 
 
+def is_prebuilt(key: CacheKey, directories: Sequence[str]) -> bool:
+    """Tell whether a directory has a key's kernel, as far as can be told without loading it."""
+    for directory in directories:
+        try:
+            read(directory, key)
+        except (Rejected, OSError):
+            continue  # whoever wants to load it says why not
+        return True
+    return False
+
+
 def file_name(key: CacheKey) -> str:
     """Return the name of a key's file."""
     return f"{key.digest}.so"
