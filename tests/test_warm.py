@@ -179,6 +179,25 @@ def test_a_plugin_without_compiled_kernels_asks_the_cluster(mixed, monkeypatch):
     assert engines == served | made | {"off": "disabled"}
 
 
+def test_without_a_compiler_a_shared_directory_serves(mixed):
+    source, x = "def left_on_disk(x): return x * 11 - 3", np.arange(4.0)
+    (wide,) = (address for address, name in names(mixed).items() if name == "wide")
+    group = mixed.group
+    group.worker("beside", CC="/no such cc", TMPDIR=str(group.directory / "wide"))
+    mixed.wait_for_workers(7, timeout=30)
+    (beside,) = (address for address, name in names(mixed).items() if name == "beside")
+    for address in (wide, beside):
+        future = mixed.submit(mexdask.apply, source, x, jit="require", workers=[address])
+        assert future.result().tolist() == [-3.0, 8.0, 19.0, 30.0]
+    stats = by_name(mixed, mexdask.stats(mixed))
+    outcomes = {
+        name: stats[name]["kernels"]["left_on_disk"]["outcome"] for name in ("wide", "beside")
+    }
+    assert outcomes == {"wide": "compiled", "beside": "disk"}
+    group.kill("beside")
+    until(lambda: len(names(mixed)) == 6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
