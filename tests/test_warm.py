@@ -157,7 +157,9 @@ def test_late_workers_come_warm(mixed):
     late = [address for address, name in names(mixed).items() if name.startswith("late")]
     x = np.arange(4, dtype="float32")
     for address in late:
-        future = mixed.submit(mexdask.apply, ESCAPE, x, x, 30, jit="require", workers=[address])
+        future = mixed.submit(
+            mexdask.apply, ESCAPE, x, x, 30, jit="require", workers=[address], pure=False
+        )
         assert future.result().tobytes() == interpreted(ESCAPE, x, x, 30).tobytes()
     for name in ("late", "late-narrow"):
         group.kill(name)
@@ -187,7 +189,9 @@ def test_without_a_compiler_a_shared_directory_serves(mixed):
     mixed.wait_for_workers(7, timeout=30)
     (beside,) = (address for address, name in names(mixed).items() if name == "beside")
     for address in (wide, beside):
-        future = mixed.submit(mexdask.apply, source, x, jit="require", workers=[address])
+        future = mixed.submit(
+            mexdask.apply, source, x, jit="require", workers=[address], pure=False
+        )
         assert future.result().tolist() == [-3.0, 8.0, 19.0, 30.0]
     stats = by_name(mixed, mexdask.stats(mixed))
     outcomes = {
