@@ -16,6 +16,7 @@ from dask.layers import ArrayBlockwiseDep
 
 from mexdask.arguments import Argument
 from mexdask.blockkernel import BlockKernel, merge_of, needed_stages, own_params
+from mexdask.chunk import Place
 from mexdask.errors import ArgumentError
 from mexdask.reductions import record_dtype
 from mexdask.specialise import Stage
@@ -42,20 +43,22 @@ class Places(ArrayBlockwiseDep):
     def __dask_tokenize__(self) -> tuple[str, Chunks]:
         return "mexdask.Places", self.chunks
 
-    def __getitem__(self, index: tuple[int, ...]) -> tuple[Sizes, ...] | None:
-        """Return the fields of a block's ``chunk.Place``; None if some size is unknown."""
-        if self._starts is None:
+    def __getitem__(self, index: tuple[int, ...]) -> Place | None:
+        """Return a block's place; None if some size is unknown."""
+        if (where := self._where) is None:
             return None
-        offset = tuple(starts[i] for i, starts in zip(index, self._starts, strict=True))
-        shape = tuple(sizes[i] for i, sizes in zip(index, self.chunks, strict=True))
-        return offset, shape, tuple(starts[-1] for starts in self._starts)
+        # Comprehensions: half of what generators take, once a task.
+        offset = tuple([starts[i] for i, starts in zip(index, where[0], strict=True)])
+        shape = tuple([sizes[i] for i, sizes in zip(index, self.chunks, strict=True)])
+        return Place(offset, shape, where[1])
 
     @functools.cached_property
-    def _starts(self) -> list[Sizes] | None:
-        """Where the blocks begin in each dimension, and last where the array ends."""
+    def _where(self) -> tuple[list[Sizes], Sizes] | None:
+        """Where the blocks begin in each dimension, and the shape of the array."""
         if any(map(has_unknown, self.chunks)):
             return None
-        return [tuple(accumulate(sizes, initial=0)) for sizes in self.chunks]
+        starts = [tuple(accumulate(sizes, initial=0)) for sizes in self.chunks]
+        return starts, tuple([ends[-1] for ends in starts])
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,13 @@ class BlockKernel:
         """Return the same for another stage of the kernel."""
         return replace(self, number=number)
 
-    def __call__(self, place: tuple[Shape, ...] | None, *blocks: Any) -> Any:
+    def __call__(self, place: Place | None, *blocks: Any) -> Any:
         """Compute one block.
 
         Parameters
         ----------
-        place : tuple or None
-            The fields of the block's ``chunk.Place``; None where Dask does not know sizes.
+        place : Place or None
+            Of the block; None where Dask does not know sizes.
         *blocks
             One for each of the stage's own parameters (NumPy arrays, scalars as they were given),
             then the results of each reducing stage that it needs, as `Merge` finished them.
@@ -105,10 +105,9 @@ class BlockKernel:
             If a block is not what was promised when the graph was built.
         """
         made = self.prepared
-        known = None if place is None else Place(*place)
-        shape = self.shape_of(blocks) if known is None else known.shape
+        shape = self.shape_of(blocks) if place is None else place.shape
         arguments = [
-            block if one.is_promised(block, shape) else self.checked(one, block, shape, known)
+            block if one.is_promised(block, shape) else self.checked(one, block, shape, place)
             for one, block in zip(made.own, blocks, strict=False)
         ]
         if made.reduced:
@@ -116,7 +115,7 @@ class BlockKernel:
         if made.is_once:
             outs = chunk.run_once(made.stage, arguments, self.settings)
         else:
-            outs = chunk.run(made.stage, arguments, shape, known, self.settings)
+            outs = chunk.run(made.stage, arguments, shape, place, self.settings)
         if made.stage.function.reductions:
             return outs[0].reshape((1,) * len(shape))
         return outs[0] if len(outs) == 1 else outs

@@ -6,6 +6,7 @@ import ctypes
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -36,8 +37,13 @@ SHARED_STRAIGHT_SLAB = 1 << 20
 INTERPRETED_SLAB = 1 << 16
 
 
-class Place(NamedTuple):
-    """Where a chunk lies: offset of its first element, its shape, the shape of the whole array."""
+@dataclass(slots=True)
+class Place:
+    """Where a chunk lies: offset of its first element, its shape, the shape of the whole array.
+
+    Every task has one, hence neither frozen, which takes longer to make, nor a tuple, whose items
+    Dask searches for tasks.
+    """
 
     offset: Shape
     shape: Shape

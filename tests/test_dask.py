@@ -614,7 +614,7 @@ def test_compiled_state_never_travels():
     assert len(after) == len(before)
     names = [argument for opcode, argument, _ in pickletools.genops(after) if opcode.name != "GET"]
     modules = {text for text in names if isinstance(text, str) and text.startswith("mexdask")}
-    assert modules == {"mexdask.blockkernel"}
+    assert modules == {"mexdask.blockkernel", "mexdask.chunk"}
 
 
 # The other back end -------------------------------------------------------------------------------
