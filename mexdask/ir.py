@@ -270,18 +270,19 @@ def expressions(node: Stmt) -> tuple[Expr, ...]:
             return ()
 
 
-def parts(node: Expr) -> Iterator[Expr]:
-    """Yield an expression and every expression inside it."""
-    stack = [node]
+def parts(node: Expr) -> list[Expr]:
+    """Return an expression and every expression inside it."""
+    found, stack = [], [node]
     while stack:
         inner = stack.pop()
-        yield inner
+        found.append(inner)
         if isinstance(inner, Apply):
             stack += inner.args
         elif isinstance(inner, Cast):
             stack.append(inner.arg)
         elif isinstance(inner, Select):
             stack += (inner.cond, inner.yes, inner.no)
+    return found
 
 
 def computed_dtypes(function: Function) -> tuple[np.dtype, ...]:

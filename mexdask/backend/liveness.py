@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import assert_never
 
 from mexdask import ir
@@ -12,9 +11,9 @@ EXACT_DEPTH = 5
 """Loops in one another up to which the analysis is exact; its cost triples with each."""
 
 
-def reads(node: ir.Expr) -> Iterator[ir.Var]:
+def reads(node: ir.Expr) -> list[ir.Var]:
     """Return the variables that an expression reads."""
-    return (part for part in ir.parts(node) if isinstance(part, ir.Var))
+    return [part for part in ir.parts(node) if isinstance(part, ir.Var)]
 
 
 def inside(node: ir.For | ir.While) -> tuple[ir.Stmt, ...]:

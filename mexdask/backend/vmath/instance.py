@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ def collect(text: str, width: int, order: dict[str, str]) -> None:
         order[key] = body
 
 
+@functools.cache
 def definition(name: str, lanes: Lanes, width: int) -> str:
     """Return the definition of one function for some lanes."""
     if name in primitives.COMMON:
