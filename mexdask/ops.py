@@ -184,14 +184,14 @@ OPERATORS = (
     row(
         "//",
         np.floor_divide,
-        {"f": "me_floordiv_{n}({0}, {1})", "iu": "me_floordiv_{n}({0}, {1})"},
+        {"f": "vm_floordiv_{n}({0}, {1})", "iu": "me_floordiv_{n}({0}, {1})"},
         "Quotient rounded toward minus infinity; an integer divided by zero gives 0.",
         ordered=True,
     ),
     row(
         "%",
         np.remainder,
-        {"f": "me_mod_{n}({0}, {1})", "iu": "me_mod_{n}({0}, {1})"},
+        {"f": "vm_mod_{n}({0}, {1})", "iu": "me_mod_{n}({0}, {1})"},
         "Remainder with the sign of the divisor; an integer modulo zero gives 0.",
         ordered=True,
     ),
@@ -287,7 +287,7 @@ FUNCTIONS = (
     row(
         "fmod",
         np.fmod,
-        {"f": "fmod{s}({0}, {1})", "iu": "me_fmod_{n}({0}, {1})"},
+        {"f": "vm_fmod_{n}({0}, {1})", "iu": "me_fmod_{n}({0}, {1})"},
         "Remainder with the sign of the dividend; an integer by zero gives 0.",
     ),
     row(

@@ -33,6 +33,7 @@ LEVEL = {64: "x86-64-v4", 32: "x86-64-v3", 16: "x86-64-v2"}
 """The least of the levels whose vectors have that many bytes."""
 HOST = host_target().isa
 WARNINGS = ("-Wall", "-Wextra")
+TOLERATED = ("tautological-compare", "type-limits", "overflow", "psabi")
 SHARE = 40
 """Kernels in one file; files are compiled side by side."""
 
@@ -113,7 +114,7 @@ def lanes(
         text = simd_c(special.result.unit.masked, f"k{number}", "", width)
         path.write_text(text.replace(key_symbol(""), ""))
         # A kernel may compare a number with itself, loop over nothing, or wrap constants.
-        strict = ["-Werror", "-Wno-tautological-compare", "-Wno-type-limits", "-Wno-overflow"]
+        strict = ["-Werror", *(f"-Wno-{what}" for what in TOLERATED)]
         flags = [*WARNINGS, *strict, *target_flags(special.result.function.fp, level, lanes=True)]
         command = [*compiler.argv, "-o", f"{path}.so", str(path), *flags]
         return path, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -6,24 +6,26 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
 import pytest
-from edges import edges
+from edges import bits, columns, edges
 
 import mexdask
 from mexdask import chunk
 from mexdask.backend.cscalar import scalar_c
 from mexdask.backend.csimd import simd_c
-from mexdask.runtime.target import target_flags
+from mexdask.runtime.target import host_target, target_flags
 
 pytestmark = pytest.mark.compiler
 
+WIDE_LEVELS = ("x86-64-v3", "x86-64-v4")
 WIDTHS = ("off", "16", "32", "64")
 
 
-def at_every_width(text: str, *arrays: object, form: str = "simd") -> Iterator[np.ndarray]:
+def at_every_width(text: str, *arrays: object, form: str = "simd") -> Iterator[Any]:
     """Yield a kernel's result in the scalar form and in lanes of every width."""
     for simd in WIDTHS:
         with dask.config.set({"mexdask.simd": simd}):
@@ -139,6 +141,36 @@ def f(a, b):
     return a ^ b
 """
     assert_all_equal(loop, a, b)
+
+
+ON_FLOATS = (
+    "a % b", "a // b", "fmod(a, b)", "clip(a, b, c)", "isnan(a)", "isinf(a)", "isfinite(a)",
+    "signbit(a)", "deg2rad(a)", "rad2deg(a)", "fdim(a, b)", "abs(a)", "fmin(a, b)", "fmax(a, b)",
+    "minimum(a, b)", "maximum(a, b)", "square(a)",
+)  # fmt: skip
+ON_INTEGERS = ("abs(a)", "clip(a, b, c)", "a ** 5", "a ** (abs(b) % 41)", "isfinite(a)", "isnan(a)",
+               "fmin(a, b)", "minimum(a, b)", "maximum(a, b)", "square(a)")  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", *INTEGERS.split()])
+def test_functions_in_loops_are_computed_in_lanes(dtype: str):
+    calls = ON_FLOATS if dtype.startswith("f") else ON_INTEGERS
+    values = "".join(f"        r{k} = {call}\n" for k, call in enumerate(calls))
+    results = ", ".join(f"r{k}" for k in range(len(calls)))
+    text = (
+        f"def f(a, b, c):\n    n = 0\n    while True:\n{values}"
+        "        a, b, c = b, c, a\n        n += 1\n        if a > b or n > 3:\n"
+        f"            return {results}\n"
+    )
+    a, b, c = columns((np.dtype(dtype),) * 3, 500)
+    b[::3] = np.roll(a, 1)[::3]
+    if dtype.endswith("32") and host_target().isa in WIDE_LEVELS:
+        assert mexdask.explain(text, a, b, c).form == "simd"
+    want = mexdask.apply(text, a, b, c, jit="off")
+    for simd, got in zip(WIDTHS, at_every_width(text, a, b, c), strict=True):
+        for call, result, expected in zip(calls, got, want, strict=True):
+            message = f"{simd}: {call}"
+            np.testing.assert_array_equal(bits(result), bits(expected), err_msg=message)
 
 
 def test_division_of_random_integers():

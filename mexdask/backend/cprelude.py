@@ -17,7 +17,7 @@ HELPER = re.compile(r"\bme_([a-z0-9]+(?:_[iu]{2})?)(?:_([biuf]\d+))?\(")
 LIBM = re.compile(r"\b([a-z][a-z0-9_]*)\(")
 
 UNARY_LIBM = frozenset({"tgamma"})
-BINARY_LIBM = frozenset({"fmod", "nextafter"})
+BINARY_LIBM = frozenset({"nextafter"})
 
 GENERIC: dict[tuple[str, str], str] = {
     ("square", "iuf"): "{n} me_square_{n}({n} a) {{ return ({n})(a * a); }}",
@@ -30,16 +30,6 @@ GENERIC: dict[tuple[str, str], str] = {
     return ({n})(q - ((a % b != 0) & ((a < 0) != (b < 0))));
 }}""",
     ("floordiv", "u"): "{n} me_floordiv_{n}({n} a, {n} b) {{ return b == 0 ? 0 : ({n})(a / b); }}",
-    ("floordiv", "f"): """\
-{n} me_floordiv_{n}({n} a, {n} b) {{
-    if (b == 0) return a / b;
-    {n} r = fmod{s}(a, b);
-    {n} q = (a - r) / b;
-    if (r != 0 && (b < 0) != (r < 0)) q -= 1;
-    if (q == 0) return __builtin_copysign{s}(0, a / b);
-    {n} whole = __builtin_floor{s}(q);
-    return q - whole > ({n})0.5 ? whole + 1 : whole;
-}}""",
     ("mod", "i"): """\
 {n} me_mod_{n}({n} a, {n} b) {{
     if (b == 0 || b == -1) return 0;
@@ -47,13 +37,6 @@ GENERIC: dict[tuple[str, str], str] = {
     return r != 0 && (r < 0) != (b < 0) ? ({n})(r + b) : r;
 }}""",
     ("mod", "u"): "{n} me_mod_{n}({n} a, {n} b) {{ return b == 0 ? 0 : ({n})(a % b); }}",
-    ("mod", "f"): """\
-{n} me_mod_{n}({n} a, {n} b) {{
-    {n} r = fmod{s}(a, b);
-    if (b == 0) return r;
-    if (r == 0) return __builtin_copysign{s}(0, b);
-    return (b < 0) != (r < 0) ? r + b : r;
-}}""",
     ("fmod", "i"): """\
 {n} me_fmod_{n}({n} a, {n} b) {{ return b == 0 || b == -1 ? 0 : ({n})(a % b); }}""",
     ("fmod", "u"): "{n} me_fmod_{n}({n} a, {n} b) {{ return b == 0 ? 0 : ({n})(a % b); }}",

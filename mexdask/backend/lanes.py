@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import assert_never
 
 import numpy as np
@@ -16,6 +17,54 @@ from mexdask.backend.vmath.primitives import any_test
 from mexdask.dtypes import BOOL, UINT64
 
 INT32 = np.dtype("int32")
+LOGIC = {"+": "|", "*": "&", "&": "&", "|": "|", "^": "^", "maximum": "|", "minimum": "&"}
+"""Operators on masks."""
+DIRECT = frozenset({"deg2rad", "rad2deg"})
+"""Functions whose text for one number is right for vectors too."""
+PREDICATES = frozenset("isnan isinf isfinite signbit".split())
+FORMS = {
+    "iuf": {"u-": "-a", "u+": "a", "square": "a * a"},
+    "iu": {
+        "~": "~a",
+        "maximum": "SEL([a > b], a, b)",
+        "minimum": "SEL([a < b], a, b)",
+        "fmax": "SEL([a > b], a, b)",
+        "fmin": "SEL([a < b], a, b)",
+        "isnan": "[a - a != 0]",
+        "isinf": "[a - a != 0]",
+        "isfinite": "[a - a == 0]",
+        "**": """{
+    V r = 1 - (V){0};
+    for (V left = SEL([b > 0], b, (V){0}); any_lane([left != 0]); left >>= 1) {
+        r = SEL([(left & 1) != 0], r * a, r);
+        a *= a;
+    }
+    return r;
+}""",
+    },
+    "i": {"abs": "SEL([a < 0], -a, a)"},
+    "u": {"abs": "a"},
+    "f": {
+        "maximum": "SEL([(a > b) | (a != a)], a, b)",
+        "minimum": "SEL([(a < b) | (a != a)], a, b)",
+        "fmax": "SEL([(a > b) | (b != b)], a, b)",
+        "fmin": "SEL([(a < b) | (b != b)], a, b)",
+        "fdim": "SEL([a <= b], (V){0}, a - b)",
+        "abs": "(V)((I)a & MAGNITUDE)",
+        "isnan": "[a != a]",
+        "isinf": "[((I)a & MAGNITUDE) == INFINITE]",
+        "isfinite": "[((I)a & MAGNITUDE) < INFINITE]",
+        "signbit": "[(I)a < 0]",
+    },
+}
+"""C of operators on vectors ``a, b, c`` by dtype kind: ``V`` is their type, ``I`` the integers as
+wide, ``[...]`` a comparison as a mask, ``SEL`` a choice under one."""
+BITS = {
+    4: {"MAGNITUDE": "0x7fffffff", "INFINITE": "0x7f800000"},
+    8: {"MAGNITUDE": "0x7fffffffffffffffLL", "INFINITE": "0x7ff0000000000000LL"},
+}
+COMPARED = re.compile(r"\[([^\]]*)\]")
+WORD = re.compile(r"\b[A-Z]+\b")
 VECTORISED_BY_COMPILER = frozenset(
     "sqrt floor ceil trunc rint round copysign sign heaviside".split()
 )
@@ -132,9 +181,8 @@ class Writer:
         same = all(a.dtype == dtype for a in node.args)
         a, b, *_ = (*texts, "", "")
         if dtype == BOOL:
-            logic = {"+": "|", "*": "&", "&": "&", "|": "|", "^": "^"}
-            if name in logic:
-                return f"({a} {logic[name]} {b})"
+            if name in LOGIC:
+                return f"({a} {LOGIC[name]} {b})"
             return f"(~{a})" if name == "~" else None
         if not same:
             return None
@@ -146,30 +194,31 @@ class Writer:
             return self.mask_of(f"{a} {name} {b}", dtype)
         if name in ("<<", ">>", "//", "%") and dtype.kind in "iu":
             return self.by_constant(name, node.args[1], a) or self.integer_form(node, a, b)
-        return self.named_form(name, dtype, a, b)
+        if name == "clip":
+            texts = [self.named_form("maximum", dtype, texts[:2]) or "", texts[2]]
+            return self.named_form("minimum", dtype, texts)
+        if name in DIRECT:
+            return node.op.template((dtype,)).format(*texts)
+        return self.named_form(name, dtype, texts)
 
-    def named_form(self, name: str, dtype: np.dtype, a: str, b: str) -> str | None:
-        """Return the vector form of unary operators and functions."""
-        simple = {"u-": f"(-{a})", "u+": a, "~": f"(~{a})"}
-        if name in simple:
-            return simple[name]
-        v, c = vector(dtype), c_type(dtype)
-        nan = {"a": " | (a != a)", "b": " | (b != b)"} if dtype.kind == "f" else {"a": "", "b": ""}
-        chosen = {"maximum": "(a > b)" + nan["a"], "minimum": "(a < b)" + nan["a"],
-                  "fmax": "(a > b)" + nan["b"], "fmin": "(a < b)" + nan["b"]}  # fmt: skip
-        bits = f"0x7fffffff{'ffffffffLL' if dtype.itemsize == 8 else ''}"
-        bodies = {"square": f"{v} %s({v} a) {{ return a * a; }}"}
-        if name in chosen:
-            picked = f"sel_{c}({self.mask_of(chosen[name], dtype)}, a, b)"
-            bodies[name] = f"{v} %s({v} a, {v} b) {{ return {picked}; }}"
-        if dtype.kind == "f":
-            bodies["isnan"] = f"vm %s({v} a) {{ return {self.mask_of('a != a', dtype)}; }}"
-            bodies["abs"] = f"{v} %s({v} a) {{ return ({v})(({signed(dtype)})a & {bits}); }}"
-        if name not in bodies:
-            return None
-        function = f"all_{name}_{c}"
-        self.lanewise[function] = f"static inline {bodies[name] % function}\n"
-        return f"{function}({', '.join(t for t in (a, b) if t)})"
+    def named_form(self, name: str, dtype: np.dtype, texts: list[str]) -> str | None:
+        """Return a call of the vector form of a function, which it writes; None if it has none."""
+        c, function = c_type(dtype), f"all_{function_name(name)}_{c_type(dtype)}"
+        if function not in self.lanewise:
+            kinds = (k for k in FORMS if dtype.kind in k and name in FORMS[k])
+            if (kind := next(kinds, None)) is None:
+                return None
+            form, v = FORMS[kind][name], vector(dtype)
+            if form in ("a", "-a", "~a"):
+                return f"({form[:-1]}{texts[0]})"
+            params = ", ".join(f"{v} {letter}" for letter in "abc"[: len(texts)])
+            text = form if form.startswith("{") else f"{{ return {form}; }}"
+            text = COMPARED.sub(lambda m: self.mask_of(m[1], dtype), text)
+            words = {"V": v, "I": signed(dtype), "SEL": f"sel_{c}", **BITS.get(dtype.itemsize, {})}
+            text = WORD.sub(lambda m: words.get(m[0], m[0]), text)
+            result = "vm" if name in PREDICATES else v
+            self.lanewise[function] = f"static inline {result} {function}({params}) {text}\n"
+        return f"{function}({', '.join(texts)})"
 
     def by_constant(self, name: str, by: ir.Expr, a: str) -> str | None:
         """Return shifts by a constant, and floor division by a power of two, which is one."""

@@ -96,7 +96,7 @@ REFUSED = (
     (r"-ffp-model=.*|-mdaz-ftz|-mpc(32|64|80)", ROUNDING),
     (r"-ffp-contract=.*|-ffinite-math-only|-fassociative-math|-freciprocal-math", RESULTS),
     (r"-fno-signed-zeros|-fsingle-precision-constant|-mfpmath=.*|-fno-wrapv|-ftrapv", RESULTS),
-    (r"-fstrict-(aliasing|overflow)|-m(16|32|x32)|-fbuiltin.*", RESULTS),
+    (r"-fstrict-(aliasing|overflow)|-m(16|32|x32|mmx)|-fbuiltin.*", RESULTS),
     (r"-m(arch|cpu|tune)=native.*", NATIVE),
     (r"-fsanitize=.*(address|thread|memory|leak).*", "its run-time ends a process that loads it"),
 )
@@ -209,7 +209,8 @@ def target_flags(
     left_out = NOT_ON_DARWIN if system == "Darwin" else ()
     level = LANES_LEVEL if lanes else LEVEL
     common = tuple(flag for flag in (*COMMON_FLAGS, *level) if flag not in left_out)
-    march = (f"-march={isa}",) if isa else ()
+    # GCC moves 8 bytes through MMX registers, which leaves the process's long doubles broken.
+    march = (f"-march={isa}", "-mno-mmx") if isa else ()
     return common + FP_FLAGS[fp] + march + user_flags + LIBRARIES
 
 

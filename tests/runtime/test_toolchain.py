@@ -55,7 +55,7 @@ OLD_V3 = dict.fromkeys(["SSE3", "SSSE3", "SSE41", "SSE42", "POPCNT", "AVX2", "FM
                 "-fuse-ld=/tmp/x --ld-path=/tmp/x -Wl,-init,x -Wa,--help -Wp,-MD,x -Xclang "
                 "-Xlinker -save-temps -fdump-tree-all=/tmp/x -pg -p --coverage -fprofile-generate "
                 "-ffp-contract=fast -ffinite-math-only -fassociative-math -fno-signed-zeros "
-                "-mfpmath=387 -fno-wrapv -ftrapv -fstrict-aliasing -m32"
+                "-mfpmath=387 -fno-wrapv -ftrapv -fstrict-aliasing -m32 -mmmx"
             ).split()
         ),
         ("-B/tmp", "-B/tmp"),

@@ -13,6 +13,7 @@ from mexdask.backend.vmath import (
     logarithm,
     power,
     primitives,
+    remainder,
     special,
     trigonometric,
 )
@@ -23,12 +24,13 @@ SOURCES: Mapping[tuple[str, str], str] = {
     **inverse.SOURCES,
     **logarithm.SOURCES,
     **power.SOURCES,
+    **remainder.SOURCES,
     **special.SOURCES,
     **trigonometric.SOURCES,
 }
-INLINED = frozenset("exp log sin cos".split())
+INLINED = frozenset("exp log sin cos fmod".split())
 """Functions that callers take in, on vectors: short ones, and sine and cosine share their work."""
-SHARED = frozenset("logsum halfexp farlane farreduce".split())
+SHARED = frozenset("logsum halfexp farlane farreduce farmod farlanes".split())
 """Functions that only others call."""
 WIDE = frozenset({"sinwide", "coswide"})
 """Functions of float32 that take over where another of float32 ends."""
@@ -83,6 +85,10 @@ class Lanes:
             "POSITIVE": "0x7fffffffffffffffLL" if wide else "0x7fffffff",
             "TRUE": "1" if self.count == 1 else "-1",
             "ROOT": "__builtin_sqrt" if wide else "__builtin_sqrtf",
+            "UPPER": "-0x8000000LL" if wide else "-0x1000",
+            "WHOLE": "0x1p52" if wide else "0x1p23f",
+            "LARGE": "0x1p1020" if wide else "0x1p124f",
+            "LARGEST": "0x1.fffffffffffffp1023" if wide else "0x1.fffffep127f",
         }  # fmt: skip
 
 

@@ -68,8 +68,8 @@ static inline F quotient(F n, F nl, F d, F dl)
     F inverse = 1.0 / d, q = n * inverse, p = q * d;
     return q + ((vm_fence(vm_fence(n - p) - prodlow(p, q, d)) + (nl - q * dl)) * inverse);
 }""",
-    # The upper 26 bits: products of two of them are exact.
-    "upper": "static inline F upper(F x) { return real(bits(x) & -0x8000000LL); }",
+    # The upper half of the bits: products of two of them are exact.
+    "upper": "static inline F upper(F x) { return real(bits(x) & UPPER); }",
     # Dekker (1971): the rounding error of p = a * b, by products of halves.
     "prodlow": """\
 static inline F prodlow(F p, F a, F b)
