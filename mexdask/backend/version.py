@@ -16,7 +16,8 @@ GENERATOR_SOURCES = (
     "backend/predicate.py", "backend/rewrite.py", "backend/sharing.py", "runtime/dispatch.py",
     "backend/vmath/instance.py", "backend/vmath/primitives.py", "backend/vmath/coefficients.py",
     "backend/vmath/exponential.py", "backend/vmath/inverse.py", "backend/vmath/logarithm.py",
-    "backend/vmath/power.py", "backend/vmath/special.py", "backend/vmath/trigonometric.py",
+    "backend/vmath/power.py", "backend/vmath/remainder.py", "backend/vmath/special.py",
+    "backend/vmath/trigonometric.py",
 )  # fmt: skip
 
 

@@ -28,10 +28,12 @@ SOURCES: Mapping[tuple[str, str], str] = {
     **special.SOURCES,
     **trigonometric.SOURCES,
 }
-INLINED = frozenset("exp log sin cos fmod".split())
+INLINED = frozenset("exp log sin cos".split())
 """Functions that callers take in, on vectors: short ones, and sine and cosine share their work."""
-SHARED = frozenset("logsum halfexp farlane farreduce farmod farlanes".split())
+SHARED = frozenset("logsum halfexp farlane farreduce".split())
 """Functions that only others call."""
+REMAINDERS = frozenset(name for name, _ in remainder.SOURCES)
+"""Functions that callers take in, as most divisors are constants, whose inverse they then know."""
 WIDE = frozenset({"sinwide", "coswide"})
 """Functions of float32 that take over where another of float32 ends."""
 NAMES = frozenset({*primitives.VECTOR, *primitives.COMMON, "any", *WIDE, *(n for n, _ in SOURCES)})
@@ -86,8 +88,10 @@ class Lanes:
             "TRUE": "1" if self.count == 1 else "-1",
             "ROOT": "__builtin_sqrt" if wide else "__builtin_sqrtf",
             "UPPER": "-0x8000000LL" if wide else "-0x1000",
+            "FUSED": "__builtin_fma" if wide else "__builtin_fmaf",
             "WHOLE": "0x1p52" if wide else "0x1p23f",
-            "LARGE": "0x1p1020" if wide else "0x1p124f",
+            "MAGIC": "0x1.8p52" if wide else "0x1.8p23f",
+            "LEAST": "-0x1p51" if wide else "-0x1p22f",
             "LARGEST": "0x1.fffffffffffffp1023" if wide else "0x1.fffffep127f",
         }  # fmt: skip
 
@@ -167,7 +171,7 @@ def definition(name: str, lanes: Lanes, width: int) -> str:
 
 def outlined(name: str, source: str, lanes: Lanes) -> str:
     """Return a source as one that is compiled once, not into each caller, unless that pays."""
-    if name in SHARED or (name in INLINED and lanes.count > 1):
+    if name in SHARED | REMAINDERS or (name in INLINED and lanes.count > 1):
         return source
     return source.replace("inline", OUTLINED, 1)
 

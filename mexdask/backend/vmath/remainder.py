@@ -7,7 +7,7 @@ from __future__ import annotations
 FAR = """\
 static __attribute__((noinline, const)) S ONE_farmod(S a, S b)
 {
-    if (!(a >= b && a <= LARGEST && b > 0)) return a; // not far: nobody reads this lane
+    if (!(a >= b && a <= LARGEST && b > 0)) return a;
     S t = b;
     while (t <= a * 0.5) t += t;
     for (;; t *= 0.5) {
@@ -17,7 +17,7 @@ static __attribute__((noinline, const)) S ONE_farmod(S a, S b)
 }"""
 
 FAR_LANES = """\
-static __attribute__((noinline, const)) F farlanes(F a, F b)
+static __attribute__((noinline, const)) F farmods(F a, F b)
 {
     S x[LANES], y[LANES];
     F r;
@@ -28,29 +28,37 @@ static __attribute__((noinline, const)) F farlanes(F a, F b)
     return r;
 }"""
 
-# With the whole number n next to a / b, a - n * b is at most b / 2, and so a float: Dekker's error
-# of the product gives it exactly. Whole numbers times b lose no bits below the smallest float.
+# Any whole number n near x / y will do if |x - n * y| is less than |y|: then it is a float, and a
+# fused multiply-add, or Dekker's error of the product, gives it exactly. A sum with MAGIC is whole,
+# but where n is below its least number.
+NEAR = """\
+static inline F nearmod(F x, F y)
+{
+    F q = x * (1.0 / y), s = vm_fence(q + MAGIC), n = vm_fence(s - MAGIC), r = residual(x, n, y);
+    M far = nlt(fabs(r), fabs(y)) | (M)(n < LEAST);
+    if (any(far)) {
+        F a = fabs(x), b = fabs(y);
+        M defined = (M)(a <= LARGEST) & (M)(b > 0.0);
+        F slow = sel(defined, a, all(NAN));
+        if (any(far & defined & (M)(a >= b))) slow = sel(defined, farmods(a, b), slow);
+        r = sel(far, copysign(slow, x), r);
+    }
+    return r;
+}"""
+
 TRUNCATED = """\
 static inline F fmod(F x, F y)
 {
-    F a = fabs(x), b = fabs(y), q = a / b;
-    F s = vm_fence(q + WHOLE), n = vm_fence(s - WHOLE), p = n * b;
-    F r = vm_fence(vm_fence(a - p) - prodlow(p, n, b));
-    r = sel((M)(r < 0.0), r + b, r);
-    M far = nle(q, all(WHOLE)) | (M)(a > LARGE);
-    if (any(far)) {
-        M finite = (M)(a <= LARGEST) & (M)(b > 0.0);
-        r = sel(far, all(NAN), r);
-        if (any(far & finite)) r = sel(far & finite, farlanes(a, b), r);
-    }
-    return copysign(sel((M)(a < b), a, r), x);
+    F r = nearmod(x, y);
+    M other = (M)((bits(r) ^ bits(x)) < 0) & (M)(r != 0.0);
+    return copysign(sel(other, r + copysign(y, x), r), x);
 }"""
 
 FLOORED = """\
 static inline F mod(F x, F y)
 {
-    F r = fmod(x, y);
-    M other = (M)((bits(r) ^ bits(y)) < 0) & (M)(r != 0.0);
+    F r = nearmod(x, y);
+    M other = (M)((bits(r) ^ bits(y)) < 0);
     return sel((M)(r == 0.0), copysign(r, y), sel(other, r + y, r));
 }"""
 
@@ -74,7 +82,8 @@ SOURCES = {
     for c in ("f32", "f64")
     for name, source in (
         ("farmod", FAR),
-        ("farlanes", FAR_LANES),
+        ("farmods", FAR_LANES),
+        ("nearmod", NEAR),
         ("fmod", TRUNCATED),
         ("mod", FLOORED),
         ("floordiv", QUOTIENT),
