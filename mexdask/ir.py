@@ -50,6 +50,7 @@ class Cast:
 
     arg: Expr
     dtype: np.dtype
+    _reads: frozenset[Var] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Apply:
     op: Op
     args: tuple[Expr, ...]
     dtype: np.dtype
+    _reads: frozenset[Var] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Select:
     yes: Expr
     no: Expr
     dtype: np.dtype
+    _reads: frozenset[Var] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,13 +279,32 @@ def parts(node: Expr) -> list[Expr]:
     while stack:
         inner = stack.pop()
         found.append(inner)
-        if isinstance(inner, Apply):
-            stack += inner.args
-        elif isinstance(inner, Cast):
-            stack.append(inner.arg)
-        elif isinstance(inner, Select):
-            stack += (inner.cond, inner.yes, inner.no)
+        if isinstance(inner, (Apply, Cast, Select)):
+            stack += operands(inner)
     return found
+
+
+NOTHING: frozenset[Var] = frozenset()
+
+
+def reads(node: Expr) -> frozenset[Var]:
+    """Return the variables that an expression reads, found once for each node."""
+    if isinstance(node, Var):
+        return frozenset((node,))
+    if isinstance(node, (Const, IterationLimit)):
+        return NOTHING
+    if node._reads is None:
+        found = NOTHING.union(*map(reads, operands(node)))
+        object.__setattr__(node, "_reads", found)
+        return found
+    return node._reads
+
+
+def operands(node: Apply | Cast | Select) -> tuple[Expr, ...]:
+    """Return the expressions that a node is made of."""
+    if isinstance(node, Apply):
+        return node.args
+    return (node.arg,) if isinstance(node, Cast) else (node.cond, node.yes, node.no)
 
 
 def computed_dtypes(function: Function) -> tuple[np.dtype, ...]:

@@ -19,7 +19,7 @@ from mexdask.backend.cexpr import c_expr, c_type
 from mexdask.backend.cprelude import helpers
 from mexdask.backend.cscalar import TYPES
 from mexdask.backend.gangs import line, staging, streaming
-from mexdask.backend.lanes import Writer
+from mexdask.backend.lanes import WAY, Writer, of_way
 from mexdask.backend.layout import Gang, gang_of, in_lanes, is_near
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.vectors import vector, vector_types
@@ -231,15 +231,15 @@ class Statements:
             return
         one_more = value == ir.Apply(TABLE["+"], (target, ir.Const(1, target.dtype)), target.dtype)
         counted = one_more and target.dtype.itemsize == self.plan.mask.itemsize
-        for way in range(self.plan.ways):
-            own = f"{names[target]}_{way}"
-            if mask is None:
-                yield f"{indent}{own} = {self.writer.vector(value, way)};"
-            elif counted:
-                yield f"{indent}{own} -= ({vector(target.dtype)}){names[mask]}_{way};"
-            else:
-                chosen = f"{names[mask]}_{way}, {self.writer.vector(value, way)}, {own}"
-                yield f"{indent}{own} = sel_{c_type(target.dtype)}({chosen});"
+        own = f"{names[target]}_{WAY}"
+        if mask is None:
+            text = f"{indent}{own} = {self.writer.vector(value)};"
+        elif counted:
+            text = f"{indent}{own} -= ({vector(target.dtype)}){names[mask]}_{WAY};"
+        else:
+            chosen = f"{names[mask]}_{WAY}, {self.writer.vector(value)}, {own}"
+            text = f"{indent}{own} = sel_{c_type(target.dtype)}({chosen});"
+        yield from self.ways(text)
 
     def mask(self, node: ir.Mask, indent: str, loop: ir.Loop | None) -> Iterator[str]:
         """Yield a new mask; if it is the loop's own, also the loop's end once it is empty."""
@@ -248,20 +248,16 @@ class Statements:
             if self.plan.is_uniform(node.cond):
                 yield f"{indent}if (!{c_expr(node.cond, names)}) break;"
                 return
-            for w in range(self.plan.ways):
-                yield f"{indent}{own}_{w} &= {self.writer.vector(node.cond, w)};"
+            yield from self.ways(f"{indent}{own}_{WAY} &= {self.writer.vector(node.cond)};")
             yield f"{indent}if (!any_lane({self.alive(node.target)})) break;"
             return
-        for w in range(self.plan.ways):
-            yield f"{indent}{own}_{w} = {self.narrowed(node.parent, node.cond, w)};"
+        yield from self.ways(f"{indent}{own}_{WAY} = {self.narrowed(node.parent, node.cond)};")
 
     def kill(self, node: ir.Kill, indent: str, loop: ir.Loop | None) -> Iterator[str]:
         """Yield the end of lanes; if the loop around it has none left, its end."""
         names = self.plan.names
-        for w in range(self.plan.ways):
-            yield f"{indent}{{ vm dead = ~{names[node.by]}_{w};"
-            kills = " ".join(f"{names[m]}_{w} &= dead;" for m in node.masks)
-            yield f"{indent}  {kills} }}"
+        kills = " ".join(f"{names[m]}_{WAY} &= dead;" for m in node.masks)
+        yield from self.ways(f"{indent}{{ vm dead = ~{names[node.by]}_{WAY};\n{indent}  {kills} }}")
         if loop is not None and loop.live in node.masks:
             yield f"{indent}if (!any_lane({self.alive(loop.live)})) break;"
 
@@ -273,14 +269,18 @@ class Statements:
             yield f"{indent}{INDENT}if (!any_lane({self.alive(node.live)})) break;"
         yield f"{indent}}}"
 
-    def narrowed(self, parent: ir.Var, cond: ir.Expr | None, way: int) -> str:
-        """Return a mask's lanes where a condition holds too."""
-        lanes = f"{self.plan.names[parent]}_{way}"
+    def ways(self, text: str) -> Iterator[str]:
+        """Yield a text for every way."""
+        return (of_way(text, way) for way in range(self.plan.ways))
+
+    def narrowed(self, parent: ir.Var, cond: ir.Expr | None) -> str:
+        """Return a mask's lanes where a condition holds too, of the way ``WAY``."""
+        lanes = f"{self.plan.names[parent]}_{WAY}"
         if cond is None:
             return lanes
         if self.plan.is_uniform(cond):
             return f"{c_expr(cond, self.plan.names)} ? {lanes} : (vm){{0}}"
-        return f"{lanes} & {self.writer.vector(cond, way)}"
+        return f"{lanes} & {self.writer.vector(cond)}"
 
     def failure(self, node: ir.Test, indent: str, loop: ir.Loop | None) -> Iterator[str]:
         """Yield the end of the lanes that fail: noted, then taken out of every mask."""
@@ -291,8 +291,8 @@ class Statements:
         else:
             hits = [f"hit_{w}" for w in ways]
             yield f"{indent}{{"
-            for w in ways:
-                yield f"{indent}vm hit_{w} = {self.narrowed(node.mask, node.failed, w)};"
+            hit = f"{indent}vm hit_{WAY} = {self.narrowed(node.mask, node.failed)};"
+            yield from self.ways(hit)
             yield f"{indent}if (__builtin_expect(any_lane({' | '.join(hits)}), 0)) {{"
         for w, hit in enumerate(hits):
             yield f"{indent}    {{ vm out = {hit};"
@@ -320,9 +320,10 @@ class Statements:
                 yield f"{indent}    copy_far({to}, {source}, {masks[w]});"
             yield f"{indent}}}"
         elif isinstance(value, ir.Select):
+            text = self.writer.near_choice(value)
             for w in ways:
-                text = self.writer.near_choice(value, w)
-                yield f"{indent}{own}_{w} = sel_i32({masks[w]}, {text}, {own}_{w});"
+                chosen = f"{masks[w]}, {of_way(text, w)}, {own}_{w}"
+                yield f"{indent}{own}_{w} = sel_i32({chosen});"
         else:
             yield f"{indent}{{ const i64 wide = {c_expr(value, names)};"
             yield f"{indent}  const i32 near = NEAR(wide);"

@@ -8,7 +8,6 @@ from typing import Any, assert_never
 import numpy as np
 
 from mexdask import ir, meaning
-from mexdask.backend.liveness import reads
 from mexdask.backend.predicate import MaskedFunction
 
 Array = np.ndarray[Any, Any]
@@ -92,10 +91,10 @@ def footprint(loop: ir.Loop) -> Footprint:
     for node in ir.walk_masked(loop.body):
         match node:
             case ir.Set(target, value, mask):
-                touched.update(reads(value), (target,), () if mask is None else (mask,))
+                touched.update(ir.reads(value), (target,), () if mask is None else (mask,))
                 kept.update(() if mask is None else (target,))
             case ir.Mask(target, parent, cond):
-                touched.update((target, parent), () if cond is None else reads(cond))
+                touched.update((target, parent), () if cond is None else ir.reads(cond))
                 kept.add(target)
             case ir.Kill(masks, by):
                 touched.update(masks, (by,))
@@ -103,7 +102,7 @@ def footprint(loop: ir.Loop) -> Footprint:
             case ir.Guard(mask, _) | ir.Loop(mask, _):
                 touched.add(mask)
             case ir.Test(failed, _, mask):
-                touched.update(reads(failed), (mask,))
+                touched.update(ir.reads(failed), (mask,))
                 kept.add(mask)
             case _:
                 assert_never(node)

@@ -76,8 +76,17 @@ def lanewise(statements: list[ir.Masked], plan: Gang) -> list[str]:
     writer = Writer(plan)
     for node in statements:
         for expression in ir.masked_expressions(node):
-            writer.vector(expression, 0)
+            writer.vector(expression)
     return sorted(writer.slow)
+
+
+WAY = "@"
+"""Stands for the way's number in the text of an expression, which is the same for all ways."""
+
+
+def of_way(text: str, way: int) -> str:
+    """Return the text of one way."""
+    return text.replace(WAY, str(way))
 
 
 class Writer:
@@ -88,35 +97,35 @@ class Writer:
         self.lanewise: dict[str, str] = {}
         self.slow: set[str] = set()
 
-    def vector(self, node: ir.Expr, way: int) -> str:
-        """Return the C text of an expression as one vector."""
+    def vector(self, node: ir.Expr) -> str:
+        """Return the C text of an expression as one vector, that of the way ``WAY``."""
         if self.plan.is_uniform(node):
             return self.spread(node)
         match node:
             case ir.Var() if node in self.plan.cells:
-                name, first = self.plan.names[node], way * self.plan.lanes
-                return f"full({name}_{way}, {name}_far + {first}, far)"
+                name = self.plan.names[node]
+                return f"full({name}_{WAY}, {name}_far + {WAY} * {self.plan.lanes}, far)"
             case ir.Var():
-                return f"{self.plan.names[node]}_{way}"
+                return f"{self.plan.names[node]}_{WAY}"
             case ir.Cast(arg, dtype):
-                return self.cast(arg, dtype, way)
+                return self.cast(arg, dtype)
             case ir.Select(cond, yes, no, dtype):
-                arms = (self.vector(yes, way), self.vector(no, way))
+                arms = (self.vector(yes), self.vector(no))
                 if self.plan.is_uniform(cond):
                     return f"({c_expr(cond, self.plan.names)} ? {arms[0]} : {arms[1]})"
-                return f"sel_{c_type(dtype)}({self.vector(cond, way)}, {arms[0]}, {arms[1]})"
+                return f"sel_{c_type(dtype)}({self.vector(cond)}, {arms[0]}, {arms[1]})"
             case ir.Apply():
-                return self.apply(node, way)
+                return self.apply(node)
             case ir.Const() | ir.IterationLimit():
                 raise AssertionError("constants are uniform")
             case _:
                 assert_never(node)
 
-    def near_choice(self, node: ir.Select, way: int) -> str:
+    def near_choice(self, node: ir.Select) -> str:
         """Return one of two constants in lanes of 32 bits."""
         arms = [f"{c_literal(int(arm.value.real), INT32)} - (vi32){{0}}"
                 for arm in (node.yes, node.no) if isinstance(arm, ir.Const)]  # fmt: skip
-        return f"sel_i32({self.vector(node.cond, way)}, {', '.join(arms)})"
+        return f"sel_i32({self.vector(node.cond)}, {', '.join(arms)})"
 
     def spread(self, node: ir.Expr) -> str:
         """Return one value in every lane; ``x - {}`` keeps a zero's sign, ``{} + x`` does not."""
@@ -131,9 +140,9 @@ class Writer:
             return f"((vm)({comparison}))"
         return f"__builtin_convertvector({comparison}, vm)"
 
-    def cast(self, arg: ir.Expr, dtype: np.dtype, way: int) -> str:
+    def cast(self, arg: ir.Expr, dtype: np.dtype) -> str:
         """Return a conversion."""
-        text, source = self.vector(arg, way), arg.dtype
+        text, source = self.vector(arg), arg.dtype
         if dtype == BOOL:
             return self.mask_of(f"{text} != 0", source)
         if source == BOOL and dtype.kind == "f":
@@ -152,9 +161,9 @@ class Writer:
             return self.by_lane(name, c_cast("x0[l]", source, dtype), (source,), dtype, [text])
         return f"__builtin_convertvector({text}, {vector(dtype)})"
 
-    def apply(self, node: ir.Apply, way: int) -> str:
+    def apply(self, node: ir.Apply) -> str:
         """Return an operator: its vector form if it has one, else lane by lane."""
-        texts = [self.vector(a, way) for a in node.args]
+        texts = [self.vector(a) for a in node.args]
         if (form := self.vector_form(node, texts)) is not None:
             return form
         dtypes = tuple(a.dtype for a in node.args)

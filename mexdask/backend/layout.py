@@ -9,7 +9,6 @@ import numpy as np
 
 from mexdask import ir
 from mexdask.backend import vmath
-from mexdask.backend.liveness import reads
 from mexdask.backend.lockstep import in_lockstep, uniform_variables
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.sharing import shared, unguarded
@@ -58,7 +57,7 @@ class Gang:
 
     def is_uniform(self, node: ir.Expr) -> bool:
         """Tell whether an expression has one value for all lanes."""
-        return all(v in self.uniform for v in reads(node))
+        return ir.reads(node) <= self.uniform
 
 
 def gang_of(masked: MaskedFunction, width: int) -> Gang:
@@ -104,7 +103,7 @@ def near_variables(masked: MaskedFunction, uniform: frozenset[ir.Var]) -> frozen
     def near(value: ir.Expr) -> bool:
         if isinstance(value, ir.Select):
             return is_near(value.yes) and is_near(value.no)
-        return value in found or all(v in uniform for v in reads(value))
+        return value in found or ir.reads(value) <= uniform
 
     while far := {n.target for n in sets if n.target in found and not near(n.value)}:
         found -= far
@@ -178,5 +177,5 @@ def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
 def loop_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
     """Return the variables that loops read, or set for good."""
     inside = loop_statements(masked)
-    found = {v for node in inside for e in ir.masked_expressions(node) for v in reads(e)}
+    found = {v for node in inside for e in ir.masked_expressions(node) for v in ir.reads(e)}
     return frozenset(found | {n.target for n in inside if isinstance(n, ir.Set) and n.mask is None})

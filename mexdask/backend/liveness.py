@@ -11,11 +11,6 @@ EXACT_DEPTH = 5
 """Loops in one another up to which the analysis is exact; its cost triples with each."""
 
 
-def reads(node: ir.Expr) -> list[ir.Var]:
-    """Return the variables that an expression reads."""
-    return [part for part in ir.parts(node) if isinstance(part, ir.Var)]
-
-
 def inside(node: ir.For | ir.While) -> tuple[ir.Stmt, ...]:
     """Return the statements that a loop repeats."""
     return node.body if isinstance(node, ir.For) else (*node.head, *node.body)
@@ -51,10 +46,10 @@ class Liveness:
         """Return what is read from before one statement on."""
         match node:
             case ir.Assign(target, value):
-                return (after - {target}).union(reads(value))
+                return (after - {target}).union(ir.reads(value))
             case ir.If(cond, then, orelse):
                 arms = (self.before(arm, after, at_break, at_continue) for arm in (then, orelse))
-                return frozenset(reads(cond)).union(*arms)
+                return frozenset(ir.reads(cond)).union(*arms)
             case ir.For(counter, _, _):
                 return self.loop_head(node, after) - {counter}
             case ir.While():
@@ -69,9 +64,9 @@ class Liveness:
             case ir.Leave(label):
                 return self.at_leave[label]
             case ir.Return(values):
-                return frozenset(v for value in values for v in reads(value))
+                return frozenset(v for value in values for v in ir.reads(value))
             case ir.Check(failed, _):
-                return after.union(reads(failed))
+                return after.union(ir.reads(failed))
             case _:
                 assert_never(node)
 
@@ -100,7 +95,7 @@ class Liveness:
         """Return every variable that a loop reads: more than is live, never less."""
         found = {node.counter} if isinstance(node, ir.For) else set[ir.Var]()
         for inner in ir.walk((node,)):
-            found.update(v for e in ir.expressions(inner) for v in reads(e))
+            found.update(v for e in ir.expressions(inner) for v in ir.reads(e))
             if isinstance(inner, ir.For):
                 found.add(inner.counter)
         return frozenset(found).union(*self.at_leave.values())
@@ -109,10 +104,10 @@ class Liveness:
         """Return what one iteration reads, if ``head`` is read from the next one on."""
         if isinstance(node, ir.For):
             body = self.before(node.body, head, after, head)
-            return body.union(reads(node.trips), (node.counter,))
+            return body.union(ir.reads(node.trips), (node.counter,))
         return self.before(node.head, self.after_head(node, after, head), after, head)
 
     def after_head(self, node: ir.While, after: Vars, head: Vars) -> Vars:
         """Return what is read once the head's statements have run."""
         body = self.before(node.body, head, after, head)
-        return body.union(reads(node.cond), after)
+        return body.union(ir.reads(node.cond), after)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mexdask import ir
-from mexdask.backend.liveness import Vars, reads
+from mexdask.backend.liveness import Vars
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.rewrite import renamed
 from mexdask.dtypes import BOOL
@@ -54,7 +54,7 @@ def uniform_variables(masked: MaskedFunction) -> Vars:
     varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
     varying |= {*masked.function.indices} - lengths
     varying |= {masked.lanes} | masks | {n.target for n in sets if n.mask is not None}
-    waiting = [(n.target, frozenset(reads(n.value))) for n in sets]
+    waiting = [(n.target, ir.reads(n.value)) for n in sets]
     while more := {target for target, found in waiting if found & varying} - varying:
         varying |= more
     scalars = {p.var for p in masked.function.params if not p.is_array} | lengths
@@ -94,7 +94,7 @@ class Rewriting:
                 case ir.Set(target, value, mask):
                     out.append(node)
                     forget(known, {target})
-                    if self.is_uniform(value) and target not in reads(value):
+                    if self.is_uniform(value) and target not in ir.reads(value):
                         known[target] = Known(value, mask)
                 case _:
                     out.append(node)
@@ -102,7 +102,7 @@ class Rewriting:
 
     def is_uniform(self, value: ir.Expr) -> bool:
         """Tell whether an expression is one value for all lanes."""
-        return all(v in self.uniform for v in reads(value))
+        return ir.reads(value) <= self.uniform
 
     def loop(self, loop: ir.Loop, known: dict[ir.Var, Known]) -> tuple[list[ir.Set], ir.Loop]:
         """Return the scalars' first values and the loop that keeps them."""
@@ -144,7 +144,7 @@ class Rewriting:
 
     def agreed(self, value: ir.Expr, found: set[ir.Var]) -> bool:
         """Tell whether live lanes agree on a value if they do on the variables found."""
-        return all(v in self.uniform or v in found for v in reads(value))
+        return all(v in self.uniform or v in found for v in ir.reads(value))
 
     def scalar(self, variable: ir.Var) -> ir.Var:
         """Return a new uniform variable."""
@@ -177,7 +177,8 @@ class Rewriting:
 
 def forget(known: dict[ir.Var, Known], changed: set[ir.Var]) -> None:
     """Drop what is known about variables and what is known in terms of them."""
-    for v in [v for v, k in known.items() if v in changed or changed.intersection(reads(k.value))]:
+    stale = [v for v, k in known.items() if v in changed or changed & ir.reads(k.value)]
+    for v in stale:
         del known[v]
 
 
@@ -191,7 +192,7 @@ def read_counts(body: Body) -> dict[ir.Var, int]:
     counts: dict[ir.Var, int] = {}
     for node in ir.walk_masked(body):
         for expression in ir.masked_expressions(node):
-            for v in reads(expression):
+            for v in ir.reads(expression):
                 counts[v] = counts.get(v, 0) + 1
     return counts
 

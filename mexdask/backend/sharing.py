@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mexdask import ir
-from mexdask.backend.liveness import reads
 from mexdask.backend.lockstep import targets
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.rewrite import substituted, with_expressions
@@ -91,7 +90,9 @@ class Sharing:
             if not several and not isinstance(body[first], ir.Loop):
                 continue
             changed = targets(body[first : last + 1])
-            if changed.isdisjoint(reads(value)) and (best is None or cost(value) > cost(best[0])):
+            if changed.isdisjoint(ir.reads(value)) and (
+                best is None or cost(value) > cost(best[0])
+            ):
                 best = value, first, last
         return best
 
@@ -101,7 +102,7 @@ def costly_parts(node: ir.Masked) -> Iterator[ir.Expr]:
     for inner in ir.walk_masked((node,)):
         for expression in ir.masked_expressions(inner):
             for part in ir.parts(expression):
-                if is_costly(part) and any(True for _ in reads(part)):
+                if is_costly(part) and ir.reads(part):
                     yield part
 
 

@@ -156,7 +156,7 @@ def touched(statement: ir.Stmt) -> tuple[Vars, Vars]:
     reads, writes = set[ir.Var](), set[ir.Var]()
     for inner in ir.walk((statement,)):
         for expression in ir.expressions(inner):
-            reads.update(part for part in ir.parts(expression) if isinstance(part, ir.Var))
+            reads |= ir.reads(expression)
         match inner:
             case ir.Assign(target, _) | ir.For(target, _, _):
                 writes.add(target)
