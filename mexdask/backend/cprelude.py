@@ -14,10 +14,13 @@ from mexdask.dtypes import NATIVE
 
 ROW_BY_C = {row.c: dtype for dtype, row in NATIVE.items()}
 HELPER = re.compile(r"\bme_([a-z0-9]+(?:_[iu]{2})?)(?:_([biuf]\d+))?\(")
-LIBM = re.compile(r"\b([a-z][a-z0-9_]*)\(")
-
-UNARY_LIBM = frozenset({"tgamma"})
-BINARY_LIBM = frozenset({"nextafter"})
+LIBM = {
+    "tgamma": "{0} {1}({0});",
+    "nextafter": "{0} {1}({0}, {0});",
+    "ldexp": "{0} {1}({0}, int);",
+    "lgamma_r": "{0} {1}({0}, int *);",
+}
+LIBM_CALL = re.compile(rf"\b({'|'.join(LIBM)})(f?)\(")
 
 GENERIC: dict[tuple[str, str], str] = {
     ("square", "iuf"): "{n} me_square_{n}({n} a) {{ return ({n})(a * a); }}",
@@ -150,16 +153,10 @@ def helper(stem: str, c_type: str | None) -> str:
 
 def prototypes(text: str) -> str:
     """Return declarations of the libm functions that C text calls: no header is ever included."""
-    found = {}
-    for name in LIBM.findall(text):
-        known = name in UNARY_LIBM | BINARY_LIBM or name in ("ldexp", "lgamma_r")
-        stem, c_type = (name, "f64") if known else (name.removesuffix("f"), "f32")
-        if stem in UNARY_LIBM:
-            found[name] = f"{c_type} {name}({c_type});\n"
-        elif stem in BINARY_LIBM:
-            found[name] = f"{c_type} {name}({c_type}, {c_type});\n"
-        elif stem == "ldexp":
-            found[name] = f"{c_type} {name}({c_type}, int);\n"
-        elif stem == "lgamma_r":
-            found[name] = "f64 lgamma_r(f64, int *);\n"
-    return "".join(found[name] for name in sorted(found))
+    if not any(stem in text for stem in LIBM):
+        return ""
+    found = {
+        stem + suffix: LIBM[stem].format("f32" if suffix else "f64", stem + suffix)
+        for stem, suffix in LIBM_CALL.findall(text)
+    }
+    return "".join(f"{found[name]}\n" for name in sorted(found))

@@ -12,7 +12,6 @@ from mexdask.backend.layout import (
     has_loops,
     has_vector_math,
     loop_float_size,
-    loop_statements,
 )
 from mexdask.backend.predicate import MaskedFunction
 
@@ -60,7 +59,7 @@ def choose(masked: MaskedFunction, width: int) -> Form:
         return Form(0, "narrow integers gain nothing from lanes")
     if plan.lanes < 4 and not loop_float_size(masked):
         return Form(0, "two lanes of 64-bit integers gain nothing")
-    if slow := lanewise(loop_statements(masked), plan):
+    if slow := lanewise(masked.looped, plan):
         return Form(0, f"{', '.join(slow)} in a loop has no vector form yet")
     return Form(width, f"{plan.size} lanes in vectors of {width} bytes")
 
@@ -74,7 +73,7 @@ def straight(masked: MaskedFunction, plan: Gang, width: int) -> Form:
     lanes = f"{plan.size} lanes in vectors of {width} bytes"
     if has_vector_math(masked, plan):
         return Form(width, f"{lanes} for its functions")
-    if slow := lanewise(list(ir.walk_masked(masked.body)), plan):
+    if slow := lanewise(masked.statements, plan):
         return Form(0, f"{', '.join(slow)} has no vector form yet")
     if width > NARROWEST and divides_integers(masked):
         return Form(width, f"{lanes} divide integers")
@@ -93,7 +92,7 @@ def divides_integers(masked: MaskedFunction) -> bool:
         and part.op.name in ("//", "%")
         and part.dtype.kind in "iu"
         and part.dtype.itemsize >= 4
-        for node in ir.walk_masked(masked.body)
+        for node in masked.statements
         for expression in ir.masked_expressions(node)
         for part in ir.parts(expression)
     )

@@ -82,7 +82,7 @@ def gang_of(masked: MaskedFunction, width: int) -> Gang:
 
 def has_loops(masked: MaskedFunction) -> bool:
     """Tell whether a function has loops."""
-    return any(isinstance(node, ir.Loop) for node in ir.walk_masked(masked.body))
+    return any(isinstance(node, ir.Loop) for node in masked.statements)
 
 
 def in_lanes(masked: MaskedFunction) -> MaskedFunction:
@@ -96,7 +96,7 @@ def near_variables(masked: MaskedFunction, uniform: frozenset[ir.Var]) -> frozen
 
     Their values are nearly always small: numbers of iterations, classes, flags.
     """
-    sets = [n for n in ir.walk_masked(masked.body) if isinstance(n, ir.Set)]
+    sets = [n for n in masked.statements if isinstance(n, ir.Set)]
     given = {p.var for p in masked.function.params}
     found = {n.target for n in sets if n.target.dtype == INT64} - uniform - given
 
@@ -121,32 +121,17 @@ def has_vector_math(masked: MaskedFunction, plan: Gang) -> bool:
         isinstance(part, ir.Apply)
         and not plan.is_uniform(part)
         and vmath.has_vectors(part.op.template(tuple(a.dtype for a in part.args)))
-        for node in ir.walk_masked(masked.body)
+        for node in masked.statements
         for expression in ir.masked_expressions(node)
         for part in ir.parts(expression)
     )
-
-
-def loop_statements(masked: MaskedFunction) -> list[ir.Masked]:
-    """Return the statements inside loops, each once."""
-    loops = outer_loops(masked.body)
-    return [node for loop in loops for node in ir.walk_masked(loop.body)]
-
-
-def outer_loops(body: tuple[ir.Masked, ...]) -> Iterator[ir.Loop]:
-    """Yield the loops that stand in no other."""
-    for node in body:
-        if isinstance(node, ir.Loop):
-            yield node
-        elif isinstance(node, ir.Guard):
-            yield from outer_loops(node.body)
 
 
 def loop_float_size(masked: MaskedFunction) -> int:
     """Return the item size of the widest float that is computed in loops, 0 if there is none."""
     sizes = [
         part.dtype.itemsize
-        for node in loop_statements(masked)
+        for node in masked.looped
         for expression in ir.masked_expressions(node)
         for part in ir.parts(expression)
         if part.dtype.kind == "f" and isinstance(part, (ir.Apply, ir.Select))
@@ -167,7 +152,7 @@ def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
     yield from (p.var for p in masked.function.params)
     yield from masked.function.indices
     yield masked.lanes
-    for node in ir.walk_masked(masked.body):
+    for node in masked.statements:
         match node:
             case ir.Set(target, _, _) | ir.Mask(target, _, _):
                 yield target
@@ -176,6 +161,6 @@ def variables(masked: MaskedFunction) -> Iterator[ir.Var]:
 
 def loop_variables(masked: MaskedFunction) -> frozenset[ir.Var]:
     """Return the variables that loops read, or set for good."""
-    inside = loop_statements(masked)
+    inside = masked.looped
     found = {v for node in inside for e in ir.masked_expressions(node) for v in ir.reads(e)}
     return frozenset(found | {n.target for n in inside if isinstance(n, ir.Set) and n.mask is None})

@@ -47,16 +47,22 @@ def in_lockstep(masked: MaskedFunction, uniform: Vars, main: int) -> MaskedFunct
 
 def uniform_variables(masked: MaskedFunction) -> Vars:
     """Return the variables that hold one value for all lanes at every point."""
-    statements = list(ir.walk_masked(masked.body))
+    statements = masked.statements
     sets = [n for n in statements if isinstance(n, ir.Set)]
     masks = {n.target for n in statements if isinstance(n, ir.Mask)}
     lengths = {v for v in masked.function.indices if v.name.startswith("_n")}
     varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
     varying |= {*masked.function.indices} - lengths
     varying |= {masked.lanes} | masks | {n.target for n in sets if n.mask is not None}
-    waiting = [(n.target, ir.reads(n.value)) for n in sets]
-    while more := {target for target, found in waiting if found & varying} - varying:
+    readers: dict[ir.Var, list[ir.Var]] = {}
+    for node in sets:
+        for variable in ir.reads(node.value):
+            readers.setdefault(variable, []).append(node.target)
+    found = list(varying)
+    for variable in found:  # it grows meanwhile
+        more = set(readers.get(variable, ())) - varying
         varying |= more
+        found += more
     scalars = {p.var for p in masked.function.params if not p.is_array} | lengths
     return frozenset((scalars | {n.target for n in sets}) - varying)
 
@@ -70,7 +76,7 @@ class Rewriting:
         self.main = main
         self.parents = {
             n.target: n.parent
-            for n in ir.walk_masked(masked.body)
+            for n in masked.statements
             if isinstance(n, ir.Mask) and n.target != n.parent
         }
         self.reads = read_counts(masked.body)

@@ -7,6 +7,8 @@ could still read the old value: see ``waiting`` below.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -16,7 +18,7 @@ from mexdask.dtypes import BOOL, UINT64
 from mexdask.ops import TABLE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MaskedFunction:
     """A function's masked form: ``body`` gives each result variable a value in every lane.
 
@@ -27,6 +29,25 @@ class MaskedFunction:
     body: tuple[ir.Masked, ...]
     lanes: ir.Var
     results: tuple[ir.Var, ...]
+
+    @functools.cached_property
+    def statements(self) -> list[ir.Masked]:
+        """Return every statement in order of appearance."""
+        return list(ir.walk_masked(self.body))
+
+    @functools.cached_property
+    def looped(self) -> list[ir.Masked]:
+        """Return the statements inside loops, each once."""
+        return [node for loop in outer_loops(self.body) for node in ir.walk_masked(loop.body)]
+
+
+def outer_loops(body: tuple[ir.Masked, ...]) -> Iterator[ir.Loop]:
+    """Yield the loops that stand in no other."""
+    for node in body:
+        if isinstance(node, ir.Loop):
+            yield node
+        elif isinstance(node, ir.Guard):
+            yield from outer_loops(node.body)
 
 
 @dataclass(frozen=True, slots=True)

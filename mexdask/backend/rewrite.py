@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ Body = tuple[ir.Masked, ...]
 
 
 def substituted(node: ir.Expr, new: Callable[[ir.Expr], ir.Expr | None]) -> ir.Expr:
-    """Return an expression in which parts are replaced, from the outside in.
+    """Return an expression in which parts are replaced, from the outside in; itself if none is.
 
     Parameters
     ----------
@@ -22,16 +23,17 @@ def substituted(node: ir.Expr, new: Callable[[ir.Expr], ir.Expr | None]) -> ir.E
     """
     if (other := new(node)) is not None:
         return other
-    match node:
-        case ir.Cast(arg, _):
-            return replace(node, arg=substituted(arg, new))
-        case ir.Apply(_, args, _):
-            return replace(node, args=tuple(substituted(a, new) for a in args))
-        case ir.Select(cond, yes, no, _):
-            cond, yes, no = (substituted(e, new) for e in (cond, yes, no))
-            return ir.Select(cond, yes, no, node.dtype)
-        case _:
-            return node
+    if not isinstance(node, (ir.Apply, ir.Cast, ir.Select)):
+        return node
+    old = ir.operands(node)
+    parts = tuple(substituted(part, new) for part in old)
+    if all(map(operator.is_, parts, old)):
+        return node
+    if isinstance(node, ir.Apply):
+        return ir.Apply(node.op, parts, node.dtype)
+    if isinstance(node, ir.Cast):
+        return ir.Cast(parts[0], node.dtype)
+    return ir.Select(parts[0], parts[1], parts[2], node.dtype)
 
 
 def with_expressions(node: ir.Masked, new: Callable[[ir.Expr], ir.Expr]) -> ir.Masked:
@@ -52,8 +54,12 @@ def renamed(body: Body, names: Mapping[ir.Var, ir.Var]) -> Body:
     if not names:
         return body
 
+    changed = names.keys()
+
     def other(part: ir.Expr) -> ir.Expr | None:
-        return names.get(part) if isinstance(part, ir.Var) else None
+        if isinstance(part, ir.Var):
+            return names.get(part)
+        return part if changed.isdisjoint(ir.reads(part)) else None
 
     out: list[ir.Masked] = []
     for node in body:

@@ -58,6 +58,7 @@ class Sharing:
 
     def __init__(self) -> None:
         self.made = 0
+        self.costly: dict[int, tuple[ir.Expr, list[ir.Expr]]] = {}
 
     def body(self, body: Body) -> Body:
         """Return statements with what they share computed in front of the first that wants it."""
@@ -81,7 +82,7 @@ class Sharing:
         places: dict[ir.Expr, list[int]] = {}
         for at, node in enumerate(body):
             if isinstance(node, (ir.Guard, ir.Loop)):
-                for value in costly_parts(node):
+                for value in self.costly_parts(node):
                     places.setdefault(value, []).append(at)
         best: tuple[ir.Expr, int, int] | None = None
         for value, found in places.items():
@@ -96,23 +97,30 @@ class Sharing:
                 best = value, first, last
         return best
 
-
-def costly_parts(node: ir.Masked) -> Iterator[ir.Expr]:
-    """Yield the costly expressions in a statement and those inside it, but not constant ones."""
-    for inner in ir.walk_masked((node,)):
-        for expression in ir.masked_expressions(inner):
-            for part in ir.parts(expression):
-                if is_costly(part) and ir.reads(part):
-                    yield part
+    def costly_parts(self, node: ir.Masked) -> Iterator[ir.Expr]:
+        """Yield the costly expressions in a statement and those inside it, not constant ones."""
+        for inner in ir.walk_masked((node,)):
+            for expression in ir.masked_expressions(inner):
+                # The expression is kept, so that its identity is given to no other.
+                _, found = self.costly.get(id(expression), (None, None))
+                if found is None:
+                    found = [p for p in ir.parts(expression) if is_costly(p) and ir.reads(p)]
+                    self.costly[id(expression)] = expression, found
+                yield from found
 
 
 def replaced(node: ir.Masked, value: ir.Expr, held: ir.Var) -> ir.Masked:
     """Return a statement that reads a variable where it computed a value."""
     if isinstance(node, (ir.Guard, ir.Loop)):
         return replace(node, body=tuple(replaced(n, value, held) for n in node.body))
-    return with_expressions(
-        node, lambda e: substituted(e, lambda part: held if part == value else None)
-    )
+    wanted = ir.reads(value)
+
+    def other(part: ir.Expr) -> ir.Expr | None:
+        if part == value:
+            return held
+        return None if wanted <= ir.reads(part) else part
+
+    return with_expressions(node, lambda e: substituted(e, other))
 
 
 def without_guards(body: Body) -> Body:

@@ -164,8 +164,10 @@ class ExpressionLowering(ValueLowering):
         """Do several works, all of them even if one gives up."""
         results = []
         for work in works:
-            with suppress(Abandon):
+            try:
                 results.append(work())
+            except Abandon:
+                continue
         if len(results) < len(works):
             raise Abandon
         return results

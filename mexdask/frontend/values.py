@@ -92,6 +92,8 @@ class ValueLowering:
             if not info.min <= literal <= info.max:
                 self.out_of_range(literal, dtype, span, cast=cast)
             return ir.Const(int(literal), dtype)
+        if dtype == FLOAT64 and isinstance(literal, float):
+            return ir.Const(literal, dtype)
         try:
             number = np.asarray(complex(literal) if dtype.kind == "c" else float(literal))
         except OverflowError:

@@ -39,7 +39,7 @@ WIDE = frozenset({"sinwide", "coswide"})
 NAMES = frozenset({*primitives.VECTOR, *primitives.COMMON, "any", *WIDE, *(n for n, _ in SOURCES)})
 
 OUTLINED = "__attribute__((noinline, const))"
-CALL = re.compile(r"\bvm_([a-z0-9]+)_(f32|f64)(?:x(\d+))?\(")
+CALL = re.compile(r"vm_([a-z0-9]+)_(f32|f64)(?:x(\d+))?\(")
 NUMBER = re.compile(r"0x[0-9a-f]+\.?[0-9a-f]*p[+-]?\d+|\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 POLYNOMIAL = re.compile(r"POLY\((\w+), (\w+)\)")
 IDENTIFIER = re.compile(r"\b(ONE_)?([A-Za-z_]\w*)\b(\()?")
@@ -137,16 +137,19 @@ def vector_types(count: int) -> str:
 def collect(text: str, width: int, order: dict[str, str]) -> None:
     """Add the functions that a text calls, after those that they call themselves."""
     for match in CALL.finditer(text):
-        key = match[0]
-        if key in order:
-            continue
-        body = definition(match[1], Lanes(match[2], int(match[3] or 1)), width)
-        own = body.replace(key, "(", 1)  # its own head is no call
-        collect(own, width, order)
-        order[key] = body
+        if match[0] not in order:
+            order.update(needed(match[0], match[1], Lanes(match[2], int(match[3] or 1)), width))
 
 
 @functools.cache
+def needed(call: str, name: str, lanes: Lanes, width: int) -> dict[str, str]:
+    """Return the definition of one function behind those that it calls itself, by their calls."""
+    body = definition(name, lanes, width)
+    order: dict[str, str] = {}
+    collect(body.replace(call, "(", 1), width, order)  # its own head is no call
+    return order | {call: body}
+
+
 def definition(name: str, lanes: Lanes, width: int) -> str:
     """Return the definition of one function for some lanes."""
     if name in primitives.COMMON:
