@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import assert_never
 
-import numpy as np
-
 from mexdask import ir
+from mexdask.dtypes import type_name
 
 INDENT = "    "
 
@@ -99,11 +99,11 @@ def expr_text(node: ir.Expr) -> str:
     """Return the text of an expression."""
     match node:
         case ir.Const(value, dtype):
-            return f"{number_text(value)}:{dtype.name}"
+            return f"{number_text(value)}:{type_name(dtype)}"
         case ir.Var():
             return var_text(node)
         case ir.Cast(arg, dtype):
-            return f"{dtype.name}({expr_text(arg)})"
+            return f"{type_name(dtype)}({expr_text(arg)})"
         case ir.Apply(op, (arg,)) if not op.name.isidentifier():
             return f"({op.name.removeprefix('u')}{expr_text(arg)})"
         case ir.Apply(op, (left, right)) if not op.name.isidentifier():
@@ -126,5 +126,5 @@ def var_text(var: ir.Var) -> str:
 def number_text(value: ir.Number) -> str:
     """Return a number exactly: floats in hexadecimal."""
     if isinstance(value, float):
-        return value.hex() if np.isfinite(value) else repr(value)
+        return value.hex() if math.isfinite(value) else repr(value)
     return repr(value)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import assert_never
 
 import numpy as np
 
 from mexdask import ir
-from mexdask.dtypes import BOOL, NATIVE, UINT64
+from mexdask.dtypes import BOOL, FLOAT32, NATIVE, UINT64
 
 Names = Mapping[ir.Var, str]
 
@@ -30,7 +31,7 @@ def c_expr(node: ir.Expr, names: Names) -> str:
         case ir.Apply(op, args):
             operands = [c_expr(a, names) for a in args]
             dtypes = tuple(a.dtype for a in args)
-            suffix = "f" if dtypes[0] == np.float32 else ""
+            suffix = "f" if dtypes[0] == FLOAT32 else ""
             return op.template(dtypes).format(*operands, n=c_type(dtypes[0]), s=suffix)
         case ir.Select(cond, yes, no, _):
             c, y, n = (c_expr(e, names) for e in (cond, yes, no))
@@ -54,7 +55,7 @@ def c_cast(text: str, source: np.dtype, target: np.dtype) -> str:
 def c_literal(value: ir.Number, dtype: np.dtype) -> str:
     """Return a constant exactly: floats in hexadecimal, the lowest integers without overflow."""
     if dtype.kind == "f":
-        return float_literal(float(value.real), "f" if dtype == np.float32 else "")
+        return float_literal(float(value.real), "f" if dtype == FLOAT32 else "")
     number, name = int(value.real), c_type(dtype)
     if number == -(2**63):
         return "(-0x7fffffffffffffffLL - 1)"
@@ -64,9 +65,9 @@ def c_literal(value: ir.Number, dtype: np.dtype) -> str:
 
 def float_literal(value: float, suffix: str) -> str:
     """Return a float constant."""
-    if np.isnan(value):
+    if math.isnan(value):
         return f'__builtin_nan{suffix}("")'
-    if np.isinf(value):
+    if math.isinf(value):
         return f"({'-' if value < 0 else ''}__builtin_inf{suffix}())"
     text = f"{value.hex()}{suffix}"
     return f"({text})" if text.startswith("-") else text

@@ -242,10 +242,16 @@ class ExpressionLowering(ValueLowering):
             logical = op.name in ("&", "|", "^") and all(t is bool for t in types)
             types = [held(int if t is bool and not logical else t) for t in types]
         dtypes, result = self.resolved(op, types, values, span)
-        works = (partial(self.coerced, v, d, span) for v, d in zip(values, dtypes, strict=True))
-        args = tuple(self.each(*works))
+        args: list[ir.Expr] = []
+        for value, dtype in zip(values, dtypes, strict=True):
+            try:
+                args.append(self.coerced(value, dtype, span))
+            except Abandon:
+                continue
+        if len(args) < len(values):
+            raise Abandon
         weak = all_weak and weak_stays_weak
-        return Value(ir.Apply(op, args, result), weakened(result) if weak else result)
+        return Value(ir.Apply(op, tuple(args), result), weakened(result) if weak else result)
 
     def resolved(
         self, op: Op, types: list[Type], values: list[Value], span: Span

@@ -172,11 +172,11 @@ def operator_between(left: ast.expr, right: ast.expr, lines: list[bytes]) -> Spa
     """Return the place of an operator, which Python's tree leaves out."""
     first, last = left.end_lineno or left.lineno, right.lineno
     for number in range(first, last + 1):
-        line = lines[number - 1][: right.col_offset if number == last else None]
+        line = lines[number - 1]
         start = (left.end_col_offset or 0) if number == first else 0
-        if m := OPERATOR.search(
-            line[:end] if (end := line.find(b"#", start)) >= 0 else line, start
-        ):
+        end = right.col_offset if number == last else len(line)
+        comment = line.find(b"#", start, end)
+        if m := OPERATOR.search(line, start, comment if comment >= 0 else end):
             return Span(number, m.start(), m.end())
     return None
 

@@ -60,13 +60,12 @@ def join_envs(envs: list[Env]) -> Env | None:
         return None
     first, *others = envs
     joined = dict(first)
-    for name in dict.fromkeys(name for env in envs for name in env):
-        state = first.get(name, Missing.MAYBE)
-        for env in others:
-            if env.get(name, Missing.MAYBE) is not state:
-                state = join_states([env.get(name, Missing.MAYBE) for env in envs])
-                break
-        joined[name] = state
+    differing: dict[str, None] = {}
+    for env in others:
+        differing |= {n: None for n, t in env.items() if first.get(n, Missing.MAYBE) is not t}
+        differing |= dict.fromkeys(first.keys() - env.keys())  # they stand in ``joined`` already
+    for name in differing:
+        joined[name] = join_states([env.get(name, Missing.MAYBE) for env in envs])
     return joined
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 
 from mexdask import ir, meaning
-from mexdask.dtypes import BOOL, FLOAT64, UINT64, Type, held
+from mexdask.dtypes import BOOL, FLOAT32, FLOAT64, UINT64, Type, held
 from mexdask.errors import NOWHERE, Diagnostic, Span
 from mexdask.ops import RANGE_TRIPS_DTYPES, TABLE
+
+ROUNDED = {FLOAT32: ctypes.c_float, FLOAT64: ctypes.c_double}
+"""What rounds a Python float to a dtype."""
 
 
 class Abandon(Exception):
@@ -92,8 +96,8 @@ class ValueLowering:
             if not info.min <= literal <= info.max:
                 self.out_of_range(literal, dtype, span, cast=cast)
             return ir.Const(int(literal), dtype)
-        if dtype == FLOAT64 and isinstance(literal, float):
-            return ir.Const(literal, dtype)
+        if isinstance(literal, float) and dtype in ROUNDED:
+            return ir.Const(ROUNDED[dtype](literal).value, dtype)
         try:
             number = np.asarray(complex(literal) if dtype.kind == "c" else float(literal))
         except OverflowError:
