@@ -105,6 +105,10 @@ class BlockKernel:
             If a block is not what was promised when the graph was built.
         """
         made = self.prepared
+        if made.is_plain and place is not None:
+            small = chunk.run_small(made.stage, blocks, place.shape, self.settings)
+            if small is not None:
+                return small[0] if len(small) == 1 else small
         shape = self.shape_of(blocks) if place is None else place.shape
         arguments = [
             block if one.is_promised(block, shape) else self.checked(one, block, shape, place)
@@ -130,12 +134,14 @@ class BlockKernel:
             Expected(p.var.name, p.var.dtype, p.is_array, patterns[p.var.name])
             for p in own_params(stage.function)
         ]
+        alike = len({one.pattern for one in own}) == 1 and "1" not in own[0].pattern
         return Prepared(
             stage,
             own,
             [p.var.name for p in stage.function.params[len(own) :]],
             [kernel.stages[k].function for k in needed_stages(kernel, self.number)],
             kernel.is_scalar and stage is kernel.result,
+            stage.is_simple and alike,
         )
 
     def shape_of(self, blocks: Sequence[Any]) -> Shape:
@@ -227,7 +233,7 @@ class Prepared:
     """What a `BlockKernel` needs for every block.
 
     ``reduced`` names the parameters that are results of ``reducing`` functions; ``is_once`` tells
-    that the stage depends on no element.
+    that the stage depends on no element, ``is_plain`` that it is simple and no block is broadcast.
     """
 
     stage: Stage
@@ -235,6 +241,7 @@ class Prepared:
     reduced: list[str]
     reducing: list[ir.Function]
     is_once: bool
+    is_plain: bool
 
     def reduced_values(self, records: Sequence[Array]) -> list[Array]:
         """Return the arguments that are results of reductions, from records of them."""

@@ -16,7 +16,7 @@ from mexdask import buffers, ir, meaning, reductions, threads
 from mexdask.backend.cabi import ErrorPlace, pack_call
 from mexdask.errors import Diagnostic, KernelRuntimeError
 from mexdask.runtime import stats
-from mexdask.runtime.dispatch import obtain
+from mexdask.runtime.dispatch import at_hand, obtain
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
 from mexdask.specialise import Stage
@@ -30,6 +30,8 @@ addressof, buffer_of = ctypes.addressof, ctypes.c_char.from_buffer
 # an element takes some nanoseconds at most, and large slabs are written past the caches.
 NATIVE_SLAB = 1 << 18
 STRAIGHT_SLAB = 1 << 22
+SMALL = 1 << 14
+"""Elements up to which what a call costs beside its kernel shows."""
 # Threads share slabs evenly enough if there are some for each; fewer elements are not worth it.
 SHARED_SLAB = 1 << 14
 SHARED_STRAIGHT_SLAB = 1 << 20
@@ -111,6 +113,36 @@ def run(
     return outs
 
 
+def run_small(
+    stage: Stage, blocks: Sequence[Any], shape: Shape, settings: KernelSettings
+) -> tuple[Array, ...] | None:
+    """Compute a small chunk of a simple stage as `run` does, None where it is not so simple.
+
+    What a task costs beside its kernel is this, and mostly its Python calls: between the
+    scheduler's they are never in the caches. So there are few here, of what is at hand.
+    """
+    size = math.prod(shape)
+    if not 0 < size <= SMALL or (native := at_hand(stage.unit, settings)) is None:
+        return None
+    words = [1, 0, 0, 0, size, 0, size]
+    try:
+        for block, dtype in zip(blocks, stage.dtypes, strict=True):
+            if type(block) is not np.ndarray or block.shape != shape or block.dtype != dtype:
+                return None
+            if (address := addressof(buffer_of(block))) % dtype.itemsize:  # type: ignore[arg-type]
+                return None
+            words += address, dtype.itemsize
+    except (TypeError, ValueError, BufferError):  # read-only or not contiguous
+        return None
+    outs = tuple([np.empty(shape, dtype) for dtype in stage.function.results])
+    for out in outs:
+        words += addressof(buffer_of(out)), out.itemsize  # type: ignore[arg-type]
+    start = time.perf_counter()
+    native.call(stage.pack_flat(*words))
+    stats.count_chunk(stage.unit.name, "native", time.perf_counter() - start, from_memory=True)
+    return outs
+
+
 def run_once(stage: Stage, arguments: Sequence[Array], settings: KernelSettings) -> tuple[Any, ...]:
     """Compute a stage that depends on no element; compiling it would take longer than running it.
 
@@ -176,11 +208,6 @@ def run_native(
     size = math.prod(shape)
     # Partial results of a reduction have one place for all slabs.
     may_share = may_share and size >= 4 * together and not stage.function.reductions
-    if stage.is_simple and 0 < size <= alone and not may_share:
-        call = flat_call(stage, arguments, outs, shape, size)
-        if call is not None:
-            native.call(call)
-            return NOTHING_FAILED
     arrays, scalars, converted = [], b"", []
     for parameter, value in zip(stage.function.params, arguments, strict=True):
         if not parameter.is_array:
@@ -220,26 +247,6 @@ def slab_sizes(stage: Stage) -> tuple[int, int]:
     if stage.unit.has_loops:
         return NATIVE_SLAB, SHARED_SLAB
     return STRAIGHT_SLAB, SHARED_STRAIGHT_SLAB
-
-
-def flat_call(
-    stage: Stage, arguments: Sequence[Array], outs: Sequence[Array], shape: Shape, size: int
-) -> bytes | None:
-    """Return the call of a small chunk as one dimension, None where its arrays are not so simple.
-
-    What a task costs beside its kernel is mostly this.
-    """
-    words = [1, 0, 0, 0, size, 0, size]
-    for value, dtype in zip(arguments, stage.dtypes, strict=False):
-        flags = value.flags
-        if value.shape != shape or not flags.c_contiguous or not flags.aligned:
-            return None
-        if value.dtype is not dtype and value.dtype != dtype:
-            return None
-        words += address_of(value), dtype.itemsize
-    for out in outs:
-        words += address_of(out), out.dtype.itemsize
-    return stage.pack_flat(*words)
 
 
 @roomy

@@ -36,7 +36,7 @@ KERNELS = {
 
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch: pytest.MonkeyPatch):
-    for name in ("SHARED_SLAB", "SHARED_STRAIGHT_SLAB"):
+    for name in ("SHARED_SLAB", "SHARED_STRAIGHT_SLAB", "SMALL"):
         monkeypatch.setattr(chunk, name, 100)
 
 

@@ -194,14 +194,23 @@ def obtain(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, D
     return kernel, decision
 
 
+def switches() -> tuple[object, object]:
+    """Return the environment's say on native code."""
+    return ENVIRON.get(JIT_SWITCH), ENVIRON.get(JIT_CFLAGS)
+
+
+def at_hand(unit: Unit, settings: KernelSettings) -> LoadedKernel | None:
+    """Return the native kernel that the last lookup found, if nothing has changed since."""
+    before, under, digest = unit.at_hand
+    return KERNELS.loaded(digest) if before is settings and under == switches() else None
+
+
 def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Decision]:
     """Look for a unit's native kernel in memory, on disk, at the compiler's; count what was built.
 
     Memory hits are counted with the chunks that they serve.
     """
-    switches = ENVIRON.get(JIT_SWITCH), ENVIRON.get(JIT_CFLAGS)
-    before, under, digest = unit.at_hand
-    if before is settings and under == switches and (loaded := KERNELS.loaded(digest)):
+    if (loaded := at_hand(unit, settings)) is not None:
         return loaded, IN_MEMORY
     flags = extra_flags()
     if (decision := prevented(unit, settings, flags)) is not None:
@@ -209,7 +218,7 @@ def find(unit: Unit, settings: KernelSettings) -> tuple[LoadedKernel | None, Dec
     assert not isinstance(flags, Failure)
     key = unit.key(flags, settings)
     if (loaded := KERNELS.loaded(key.digest)) is not None:
-        unit.at_hand = settings, switches, key.digest
+        unit.at_hand = settings, switches(), key.digest
         return loaded, IN_MEMORY
     entry, outcome = KERNELS.get_or_build(
         key.digest,
