@@ -73,7 +73,7 @@ def per_task(scheduler: str, side: int, rounds: int) -> Comparison:
         return lambda: dask.compute(array, scheduler=scheduler)[0]
 
     contenders = {"np.negative": run(plain), "mexdask": run(ours)}
-    result = compare(f"{side * side} tasks, {scheduler}", contenders, 10 * rounds)
+    result = compare(f"{side * side} tasks, {scheduler}", contenders, rounds)
     ratio = result.ratios["mexdask"]["np.negative"]
     extra = (ratio - 1) * result.seconds["np.negative"] / side**2
     print_figure(f"per task over np.negative, {scheduler}", extra * 1e6, " µs", "10")
@@ -122,12 +122,13 @@ def main() -> None:
     parser = option_parser(__doc__ or "", rounds=7)
     parser.add_argument("--side", type=int, default=317, help="blocks a side of the graphs")
     parser.add_argument("--tasks", type=int, default=20, help="blocks a side of what is run")
+    parser.add_argument("--task-rounds", type=int, default=70, help="rounds of what is run")
     parser.add_argument("--bytes", type=int, default=1 << 30, help="of the arrays to reduce")
     options = parser.parse_args()
     print_header("the Dask layer")
     results = [building(options.side, options.rounds)]
     for scheduler in ("synchronous", "threads"):
-        results.append(per_task(scheduler, options.tasks, options.rounds))
+        results.append(per_task(scheduler, options.tasks, options.task_rounds))
     results += whole_arrays(options.bytes // 8, options.rounds)
     write_json(options.json, results)
 
