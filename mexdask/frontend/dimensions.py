@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from mexdask.errors import SourceText
 from mexdask.frontend.hints import near
-from mexdask.frontend.parse import DIMENSION_SYMBOL, Parsed, refuse, span_of
+from mexdask.frontend.nodes import span_of
+from mexdask.frontend.parse import DIMENSION_SYMBOL, Parsed, refuse
 
 
 def numbered(parsed: Parsed, dimensions: Sequence[Hashable]) -> SourceText:

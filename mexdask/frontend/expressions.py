@@ -23,14 +23,8 @@ from mexdask.dtypes import (
     weakened,
 )
 from mexdask.errors import NOWHERE, Span
-from mexdask.frontend.parse import (
-    INDEX_SYMBOL,
-    Constant,
-    Parsed,
-    children,
-    operator_between,
-    span_of,
-)
+from mexdask.frontend.nodes import children, operator_between, span_of
+from mexdask.frontend.parse import INDEX_SYMBOL, Constant, Parsed
 from mexdask.frontend.values import Abandon, Value, ValueLowering
 from mexdask.ops import (
     BY_FUNCTION_NAME,

@@ -14,7 +14,8 @@ from mexdask import ir
 from mexdask.dtypes import Type, held, join, kind, type_name
 from mexdask.errors import NOWHERE, SourceText, Span
 from mexdask.frontend.expressions import ExpressionLowering
-from mexdask.frontend.parse import Parsed, head_of, span_of
+from mexdask.frontend.nodes import head_of, span_of
+from mexdask.frontend.parse import Parsed
 from mexdask.frontend.stages import ReducedHere
 from mexdask.frontend.states import (
     Assumed,

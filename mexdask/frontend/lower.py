@@ -19,13 +19,8 @@ from mexdask.dtypes import BOOL, INT64, UINT64, held, type_name
 from mexdask.errors import NOWHERE, Diagnostic, KernelTypeError, Span
 from mexdask.frontend.expressions import MILESTONE, milestones
 from mexdask.frontend.inlining import CallLowering, Inlined
-from mexdask.frontend.parse import (
-    Parsed,
-    all_nodes,
-    names_set,
-    operator_between,
-    span_of,
-)
+from mexdask.frontend.nodes import all_nodes, names_set, operator_between, span_of
+from mexdask.frontend.parse import Parsed
 from mexdask.frontend.stages import ParamType, ReducedHere, split
 from mexdask.frontend.states import Assumed, Env, LoopFrame, Missing, join_envs, spelt_out
 from mexdask.frontend.values import Abandon, Value

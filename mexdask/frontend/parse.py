@@ -8,19 +8,18 @@ import io
 import math
 import re
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from mexdask.dtypes import BOOL, Type, held
 from mexdask.errors import Diagnostic, KernelSyntaxError, SourceText, Span
 from mexdask.frontend.hints import PLAIN_PYTHON, SYNTAX_HINTS
+from mexdask.frontend.nodes import all_nodes, children, head_of, is_reduction, names_set, span_of
 from mexdask.frontend.source import PRAGMA
 from mexdask.ir import Number
 from mexdask.ops import CASTS, CONSTANTS, FUNCTION_NAMES
-from mexdask.reductions import REDUCTIONS
 from mexdask.stack import roomy
 
 MAX_SOURCE_BYTES = 64 * 1024
@@ -29,15 +28,8 @@ MAX_NODES = 5_000
 PRAGMAS = ("fp", "compiler")
 MODULES = ("np", "numpy", "math")
 FP_MODES = ("strict", "contract", "fast")
-DEF_NAME = re.compile(rb"(?:async\s+)?(?:def|class)\s+([^\s(\[:]+)")
-OPERATOR = re.compile(rb"is\s+not\b|not\s+in\b|[^\s()\\]+")
 INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
 DIMENSION_SYMBOL = re.compile(r"_([in])_(\w+)")
-CHILDLESS = frozenset(
-    kind
-    for base in (ast.expr_context, ast.operator, ast.unaryop, ast.boolop)
-    for kind in base.__subclasses__()
-) | {int, str, float, bool, type(None)}
 LONG_INTEGER = re.compile(r"\d[\d_]{4300,}")
 
 
@@ -113,72 +105,6 @@ class Parsed:
     def variables(self) -> frozenset[str]:
         """Return the names of the parameters and of everything that is assigned."""
         return frozenset(self.parameters) | names_set(self.nodes)
-
-
-def children(node: ast.AST) -> list[ast.AST]:
-    """Return what ``ast.iter_child_nodes`` yields, operators and contexts left out, and faster."""
-    found: list[ast.AST] = []
-    for value in node.__dict__.values():
-        kind = type(value)
-        if kind is list:
-            found += [item for item in value if isinstance(item, ast.AST)]
-        elif kind not in CHILDLESS and isinstance(value, ast.AST):
-            found.append(value)
-    return found
-
-
-def all_nodes(body: Iterable[ast.AST]) -> list[ast.AST]:
-    """Return every node of some trees, parents before children."""
-    found = list(body)
-    for node in found:  # it grows meanwhile
-        found += children(node)
-    return found
-
-
-def names_set(nodes: Iterable[ast.AST]) -> frozenset[str]:
-    """Return the names that are assigned by some nodes."""
-    return frozenset(
-        n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    )
-
-
-def is_reduction(node: ast.Call) -> bool:
-    """Tell whether a call is one of a reduction over the whole array."""
-    match node.func:
-        case ast.Name(name) | ast.Attribute(attr=name):
-            return name in REDUCTIONS and (name not in ("min", "max") or len(node.args) == 1)
-        case _:
-            return False
-
-
-def span_of(node: Any) -> Span:
-    """Return the part of a node that stands on its first line."""
-    end = node.end_col_offset if node.end_lineno == node.lineno else 1 << 20
-    return Span(node.lineno, node.col_offset, end)
-
-
-def head_of(node: ast.stmt, lines: list[bytes]) -> Span:
-    """Return the word that a statement starts with, or the name that it defines."""
-    rest = lines[node.lineno - 1][node.col_offset :]
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (m := DEF_NAME.match(rest)):
-        return Span(node.lineno, node.col_offset + m.start(1), node.col_offset + m.end(1))
-    word = re.match(rb"[a-z]+", rest) if hasattr(node, "body") else None
-    return (
-        Span(node.lineno, node.col_offset, node.col_offset + word.end()) if word else span_of(node)
-    )
-
-
-def operator_between(left: ast.expr, right: ast.expr, lines: list[bytes]) -> Span | None:
-    """Return the place of an operator, which Python's tree leaves out."""
-    first, last = left.end_lineno or left.lineno, right.lineno
-    for number in range(first, last + 1):
-        line = lines[number - 1]
-        start = (left.end_col_offset or 0) if number == first else 0
-        end = right.col_offset if number == last else len(line)
-        comment = line.find(b"#", start, end)
-        if m := OPERATOR.search(line, start, comment if comment >= 0 else end):
-            return Span(number, m.start(), m.end())
-    return None
 
 
 def reserved(name: str, span: Span) -> Diagnostic | None:

@@ -8,14 +8,8 @@ import re
 from collections.abc import Iterator
 
 from mexdask.errors import Diagnostic, KernelSyntaxError, SourceText
-from mexdask.frontend.parse import (
-    head_of,
-    pragma_comments,
-    pragmas,
-    python_tree,
-    reserved,
-    span_of,
-)
+from mexdask.frontend.nodes import head_of, span_of
+from mexdask.frontend.parse import pragma_comments, pragmas, python_tree, reserved
 from mexdask.frontend.source import source_of_text
 
 ORIGIN = "statement"

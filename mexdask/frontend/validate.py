@@ -18,17 +18,14 @@ from mexdask.frontend.arity import (
     value_count,
 )
 from mexdask.frontend.hints import CALL_HINTS, NAME_HINTS, OPERATOR_REJECTED, REJECTED, near
+from mexdask.frontend.nodes import head_of, is_reduction, operator_between, span_of
 from mexdask.frontend.parse import (
     DIMENSION_SYMBOL,
     INDEX_SYMBOL,
     MODULES,
     Constant,
     Parsed,
-    head_of,
-    is_reduction,
-    operator_between,
     reserved,
-    span_of,
 )
 from mexdask.ops import CONSTANTS, FUNCTION_NAMES
 
