@@ -11,9 +11,11 @@ from contextlib import ExitStack, contextmanager
 
 import dask
 import dask.array as da
-import distributed
+import pytest
 
 import mexdask
+
+distributed = pytest.importorskip("distributed")
 
 ESCAPE = """
 def escape(re, im, limit):

@@ -13,6 +13,8 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
+NEEDS = {"xarray_eval": "xarray", "mandelbrot_tiles": "distributed"}
+
 
 @pytest.fixture
 def harness(monkeypatch):
@@ -28,16 +30,18 @@ def harness(monkeypatch):
     [
         ("mandelbrot", ["--size", "16", "--max-iter", "20"], {"interpreter"}),
         ("latency", ["--number", "10"], {"empty cache", "from disk", "np.add"}),
-        (
+        pytest.param(
             "kernels",
             ["--elements", "256", "--bytes", "1024", "--only", "mandel,bisec,poly,vapour"],
             {"mexdask", "mexdask scalar", "mexdask 32 bytes", "C by hand", "np.copyto", "NumPy"},
+            marks=pytest.mark.compiler,
         ),
         ("frontend", [], {"lower", "C text", "all of it"}),
-        (
+        pytest.param(
             "dask_overhead",
             ["--side", "3", "--tasks", "2", "--task-rounds", "1", "--bytes", "8000"],
             {"da.blockwise", "np.negative", "mexdask", "dask.array"},
+            marks=pytest.mark.compiler,
         ),
         (
             "interpreter",
@@ -50,14 +54,16 @@ def harness(monkeypatch):
             {"eval", "kernel", "kernel on NumPy"},
         ),
         ("stampede", ["--processes", "3"], {"empty", "filled"}),
-        (
+        pytest.param(
             "mandelbrot_tiles",
             "--grid 1 2 --tile 8 8 --workers 1 2 --sides 4 --deep 2 --no-peers".split(),
             {"mexdask", "interpreter", "warm", "cold", "1 workers", "2 workers"},
+            marks=pytest.mark.compiler,
         ),
     ],
 )
 def test_benchmark_runs(name, options, compared, tmp_path):
+    pytest.importorskip(NEEDS.get(name, "numpy"))
     report = tmp_path / "report.json"
     subprocess.run(
         [sys.executable, BENCHMARKS / f"{name}.py", *options, "--rounds", "1", "--json", report],
@@ -71,6 +77,7 @@ def test_benchmark_runs(name, options, compared, tmp_path):
     assert compared <= {label for result in content["results"] for label in result["seconds"]}
 
 
+@pytest.mark.compiler
 def test_errors_of_vector_math_are_measured():
     command = [sys.executable, BENCHMARKS / "ulp.py", "--quick", "--time", "--only", "exp,hypot"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
@@ -82,7 +89,8 @@ def test_every_benchmark_is_run_here():
     helpers = {"divergent", "harness", "peers", "suite", "ulp"}
     names = {path.stem for path in BENCHMARKS.glob("*.py")} - helpers
     runs = next(mark for mark in test_benchmark_runs.pytestmark if mark.name == "parametrize")
-    assert names == {case[0] for case in runs.args[1]}
+    cases = [getattr(case, "values", case) for case in runs.args[1]]
+    assert names == {case[0] for case in cases}
 
 
 def test_results_are_checked_before_timing(harness):

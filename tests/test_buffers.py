@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from engines import NATIVE
 
 from mexdask import buffers, chunk
 
@@ -80,7 +81,7 @@ def test_a_result_never_shows_through_in_the_next(monkeypatch: pytest.MonkeyPatc
     import mexdask
 
     x = np.arange(20000.0)
-    kept = [mexdask.apply("x + k", x, k=float(k), jit="require") for k in range(5)]
+    kept = [mexdask.apply("x + k", x, k=float(k), jit=NATIVE) for k in range(5)]
     assert all(isinstance(a.base, buffers.Lease) for a in kept)
     for k, array in enumerate(kept):
         np.testing.assert_array_equal(array, x + k)

@@ -77,12 +77,17 @@ def test_doctor_is_content_where_native_code_runs(run):
     ("environ", "check", "advice"),
     [
         ({"CC": "/no such cc"}, "compiler", "install gcc"),
-        ({"CC": "{tmp}/failing"}, "compile", "libc6-dev"),
+        pytest.param({"CC": "{tmp}/failing"}, "compile", "libc6-dev", marks=pytest.mark.compiler),
         ({"ME_DSL_JIT": "0"}, "enabled", "unset ME_DSL_JIT"),
         ({"ME_DSL_JIT_CFLAGS": "-ffast-math"}, "settings", "ME_DSL_JIT_CFLAGS"),
-        ({"TMPDIR": "/proc/nowhere"}, "cache", "TMPDIR"),
+        pytest.param({"TMPDIR": "/proc/nowhere"}, "cache", "TMPDIR", marks=pytest.mark.compiler),
         ({"DASK_MEXDASK__COMPILE_TIMEOUT": "soon"}, "settings", "mend"),
-        ({"DASK_MEXDASK__PREBUILT": "/no/such/kernels"}, "prebuilt", "dask mex build"),
+        pytest.param(
+            {"DASK_MEXDASK__PREBUILT": "/no/such/kernels"},
+            "prebuilt",
+            "dask mex build",
+            marks=pytest.mark.compiler,
+        ),
     ],
 )
 def test_doctor_says_what_to_do(run, fresh_config, tmp_path, monkeypatch, environ, check, advice):

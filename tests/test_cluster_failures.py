@@ -91,6 +91,7 @@ def test_a_worker_is_killed_while_it_compiles(cluster, tmp_path):
     assert len(log.read_text().split()) == 2
 
 
+@pytest.mark.compiler
 def test_a_worker_is_killed_in_the_middle_of_a_chunk(cluster, tmp_path):
     client = cluster.connection
     cluster.worker("b1", TMPDIR=str(tmp_path))
@@ -107,6 +108,7 @@ def test_a_worker_is_killed_in_the_middle_of_a_chunk(cluster, tmp_path):
     assert (counters["native"], counters["compiled"], counters["disk_hits"]) == (3, 0, 1)
 
 
+@pytest.mark.compiler
 def test_a_compiler_hangs_on_one_worker(cluster, tmp_path):
     client = cluster.connection
     cc, log, gate = gated_cc(tmp_path)
@@ -150,6 +152,7 @@ def small_disk(path, size="256k"):
         subprocess.run(["umount", "-l", path], check=True)
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(not shutil.which("mount"), reason="needs mount")
 def test_a_full_disk(cluster, tmp_path):
     client = cluster.connection

@@ -18,6 +18,8 @@ pytest.importorskip("mexdask.xarray", exc_type=ImportError)
 CLASSES = {n for n in mexdask.__all__ if inspect.isclass(getattr(mexdask, n))}
 FUNCTIONS = sorted(set(mexdask.__all__) - CLASSES)
 ERRORS = {n for n in CLASSES if issubclass(getattr(mexdask, n), Exception)}
+NATIVE_ONLY = {"MexPlugin", "build", "warm"}
+"""Names whose examples show native code."""
 SECTION = r"^\s*{}\n\s*-+\n(.*?)(?=\n\n\s*\w+\n\s*-+\n|\Z)"
 
 
@@ -57,7 +59,13 @@ def test_functions_describe_their_parameters_and_what_they_raise(name: str):
     assert section(text, "Returns") or name == "reset_stats"
 
 
-@pytest.mark.parametrize("name", sorted({*mexdask.__all__, "xarray"} - ERRORS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.compiler if name in NATIVE_ONLY else ())
+        for name in sorted({*mexdask.__all__, "xarray"} - ERRORS)
+    ],
+)
 def test_examples_run(name: str):
     """The examples of a name and of its methods."""
     value = getattr(mexdask, name)

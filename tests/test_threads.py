@@ -13,6 +13,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from engines import NATIVE
 
 import mexdask
 from mexdask import chunk, threads
@@ -46,7 +47,7 @@ def test_results_do_not_depend_on_threads(name: str):
     results = []
     for number in (1, 2, 7):
         with dask.config.set({"mexdask.threads": number}):
-            got = mexdask.apply(text, x, jit="require")
+            got = mexdask.apply(text, x, jit=NATIVE)
         results.append([r.tobytes() for r in (got if isinstance(got, tuple) else (got,))])
     assert results[0] == results[1] == results[2]
 
@@ -76,7 +77,7 @@ def test_the_lowest_failing_element_is_named(
         dask.config.set({"mexdask.threads": number}),
         pytest.raises(mexdask.KernelRuntimeError) as caught,
     ):
-        mexdask.apply(COLLATZ, n, jit="require")
+        mexdask.apply(COLLATZ, n, jit=NATIVE)
     assert caught.value.index == (min(bad),)
 
 
@@ -85,7 +86,7 @@ def test_elements_made_nan_are_counted_over_all_threads():
     x = np.arange(5000.0) % 5
     before = mexdask.stats()["nan_elements"]
     with dask.config.set({"mexdask.threads": 3}):
-        got = mexdask.apply(text, x, jit="require", on_error="nan")
+        got = mexdask.apply(text, x, jit=NATIVE, on_error="nan")
     assert np.isnan(got).sum() == 1000
     assert mexdask.stats()["nan_elements"] - before == 1000
 
@@ -106,7 +107,7 @@ def test_chunks_of_dask_arrays_have_one_thread(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(threads, "allowed", never)
     x = da.ones(8000, chunks=4000)
     for scheduler in ("threads", "sync"):
-        got = mexdask.apply("x + 1", x, jit="require").compute(scheduler=scheduler)
+        got = mexdask.apply("x + 1", x, jit=NATIVE).compute(scheduler=scheduler)
         assert (got == 2).all()
 
 
@@ -121,13 +122,14 @@ def test_auto_is_the_processors_in_the_main_thread_and_one_elsewhere():
         assert threads.allowed() == 3
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("wrong", [0, -1, True, "two", 1.5])
 def test_another_setting_is_an_error(wrong: object):
     with (
         dask.config.set({"mexdask.threads": wrong}),
         pytest.raises(mexdask.ArgumentError, match="threads"),
     ):
-        mexdask.apply("x + 1", np.ones(5000), jit="require")
+        mexdask.apply("x + 1", np.ones(5000), jit=NATIVE)
 
 
 INTERRUPTED = """
@@ -147,6 +149,7 @@ with dask.config.set({"mexdask.threads": 2}):
 
 
 @pytest.mark.slow
+@pytest.mark.compiler
 def test_ctrl_c_ends_a_shared_computation():
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True

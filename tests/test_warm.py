@@ -46,6 +46,7 @@ def mixed(tmp_path_factory):
         yield client
 
 
+@pytest.mark.compiler
 def test_everyone_is_served_who_wants_to_be(mixed):
     report = by_name(mixed, mexdask.warm(mixed, ESCAPE, *TYPES))
     outcomes = {name: ready.outcome for name, ready in report.items()}
@@ -142,6 +143,7 @@ def test_events_are_logged_and_chunks_are_not(mixed):
     assert all(e["outcome"] == "no-cc" for e in events() if e["event"] == "fallback")
 
 
+@pytest.mark.compiler
 def test_late_workers_come_warm(mixed):
     plugin = mexdask.MexPlugin(kernels=[(ESCAPE, "float32", "float32", int), ("x * 5 - 2", int)])
     for _ in range(2):
@@ -166,6 +168,7 @@ def test_late_workers_come_warm(mixed):
     until(lambda: len(names(mixed)) == 6)
 
 
+@pytest.mark.compiler
 def test_a_plugin_without_compiled_kernels_asks_the_cluster(mixed, monkeypatch):
     monkeypatch.setenv("CC", "/no such cc")
     source = "def from_a_peer(x): return x * 7 - 3"
@@ -181,6 +184,7 @@ def test_a_plugin_without_compiled_kernels_asks_the_cluster(mixed, monkeypatch):
     assert engines == served | made | {"off": "disabled"}
 
 
+@pytest.mark.compiler
 def test_without_a_compiler_a_shared_directory_serves(mixed):
     source, x = "def left_on_disk(x): return x * 11 - 3", np.arange(4.0)
     (wide,) = (address for address, name in names(mixed).items() if name == "wide")

@@ -36,7 +36,7 @@ from mexdask.runtime.key import CacheKey
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import ProcessSettings
 
-pytestmark = NOT_ROOT
+pytestmark = [NOT_ROOT, pytest.mark.compiler]
 ATTACKER, SOMEBODY = 12345, 54321
 
 

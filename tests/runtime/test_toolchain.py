@@ -491,6 +491,7 @@ def test_a_good_compiler_gives_an_image(tmp_path: Path) -> None:
     assert image[:4] in (b"\x7fELF", b"\xcf\xfa\xed\xfe")
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -554,6 +555,7 @@ def test_what_a_compiler_leaves_running_is_stopped(tmp_path: Path) -> None:
     assert not survivors(tmp_path / "pids")
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(
     "variable", ["CPATH", "C_INCLUDE_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "LIBRARY_PATH"]
 )
