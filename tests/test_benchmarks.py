@@ -13,7 +13,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
-NEEDS = {"xarray_eval": "xarray", "mandelbrot_tiles": "distributed"}
+NEEDS = {"xarray_eval": "xarray", "mandelbrot_tiles": "PIL"}
 
 
 @pytest.fixture

@@ -229,12 +229,13 @@ def warnings_of(client):
 
 def test_each_fallback_is_said_once(tmp_path):
     re, im = plane(tiles=4)
-    expected = interpreted(ESCAPE, re, im, 50)
+    # One of the same name may still be on the cluster.
+    expected = {limit: interpreted(ESCAPE, re, im, limit) for limit in (50, 49)}
     with workers(tmp_path, CC=str(tmp_path / "no such cc")) as client:
         with warnings_of(client) as caught:
-            for limit in (50, 50):
+            for limit, wanted in expected.items():
                 result = mexdask.apply(ESCAPE, re, im, limit).compute()
-                assert result.tobytes() == expected.tobytes()
+                assert result.tobytes() == wanted.tobytes()
         (warning,) = caught
         assert warning.category is mexdask.FallbackWarning
         assert "kernel 'escape' runs through the NumPy interpreter" in str(warning.message)

@@ -62,6 +62,7 @@ def test_demo(run_demo, tmp_path):
 @pytest.mark.compiler
 def test_demo_compiles_once_per_machine(run_demo):
     pytest.importorskip("distributed")
+    pytest.importorskip("PIL")
     done = run_demo("--size", "64", "--max-iter", "30", "--workers", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     _, warm, _ = columns(done.stdout)

@@ -25,6 +25,8 @@ import mexdask
 pd = pytest.importorskip("pandas")
 xr = pytest.importorskip("xarray")
 
+from engines import HAS_EXPRESSIONS  # noqa: E402
+
 import mexdask.xarray  # noqa: E402
 from mexdask import ArgumentError, KernelSyntaxError, KernelTypeError, MexError  # noqa: E402
 
@@ -1087,7 +1089,7 @@ def test_importing_registers_the_accessors_and_nothing_else_does():
     assert done.stdout == "t False\n[True, True, True]\n", done.stderr
 
 
-@pytest.mark.skipif(EXPRESSIONS, reason="this is the other back end")
+@pytest.mark.skipif(EXPRESSIONS or not HAS_EXPRESSIONS, reason="no other back end")
 def test_expression_back_end():
     """The test marked ``both``, in a process whose arrays are expressions."""
     done = subprocess.run(
