@@ -18,14 +18,24 @@ from divergent import (
     BISECTION_C,
     BURNING_SHIP,
     BURNING_SHIP_C,
+    COLLATZ,
+    COLLATZ_C,
     DRIFTER,
     DRIFTER_C,
     KEPLER,
     KEPLER_C,
+    MANDELBROT,
+    MANDELBROT_C,
     MARCH,
     MARCH_C,
     MEAN,
     MEAN_C,
+    NEWTON,
+    NEWTON_C,
+    collatz_jax,
+    mandelbrot_jax,
+    mandelbrot_numpy,
+    newton_jax,
 )
 
 Array = np.ndarray
@@ -113,172 +123,6 @@ def integers(low: int, high: int) -> Callable[..., tuple[Array, ...]]:
 
 
 # Mandelbrot.
-
-MANDELBROT = """\
-def mandelbrot(re, im, max_iter):
-    zr = re
-    zi = im
-    for step in range(max_iter):
-        zr2 = zr * zr
-        zi2 = zi * zi
-        if zr2 + zi2 > 4.0:
-            return step
-        zi = (zr + zr) * zi + im
-        zr = zr2 - zi2 + re
-    return max_iter
-"""
-
-MANDELBROT_C = """\
-R zr = re, zi = im;
-for (i64 step = 0; step < max_iter; ++step) {
-    R zr2 = zr * zr, zi2 = zi * zi;
-    if (zr2 + zi2 > 4) return step;
-    zi = (zr + zr) * zi + im;
-    zr = zr2 - zi2 + re;
-}
-return max_iter;
-"""
-
-
-def mandelbrot_numpy(re: Array, im: Array, max_iter: int) -> Array:
-    """Go on with the points that have not escaped."""
-    result = np.full(re.size, max_iter)
-    cr, ci = re.ravel(), im.ravel()
-    zr, zi, at = cr, ci, np.arange(re.size)
-    for step in range(max_iter):
-        zr2, zi2 = zr * zr, zi * zi
-        inside = ~(zr2 + zi2 > 4)
-        if not inside.all():
-            result[at[~inside]] = step
-            zr, zi, zr2, zi2 = zr[inside], zi[inside], zr2[inside], zi2[inside]
-            cr, ci, at = cr[inside], ci[inside], at[inside]
-        zr, zi = zr2 - zi2 + cr, (zr + zr) * zi + ci
-    return result.reshape(re.shape)
-
-
-def mandelbrot_jax(jax: Any, jnp: Any) -> Callable[..., Any]:
-    """Return the loop over whole arrays, until every point has escaped."""
-
-    def run(re: Any, im: Any, max_iter: Any) -> Any:
-        def wanted(state: Any) -> Any:
-            step, _, _, active, _ = state
-            return (step < max_iter) & active.any()
-
-        def advance(state: Any) -> Any:
-            step, zr, zi, active, result = state
-            zr2, zi2 = zr * zr, zi * zi
-            out = active & (zr2 + zi2 > 4)
-            result = jnp.where(out, step, result)
-            zi = (zr + zr) * zi + im
-            return step + 1, zr2 - zi2 + re, zi, active & ~out, result
-
-        start = (0, re, im, jnp.ones(re.shape, bool), jnp.full(re.shape, max_iter))
-        return jax.lax.while_loop(wanted, advance, start)[-1]
-
-    return run
-
-
-# Newton's fractal.
-
-NEWTON = """\
-def newton(re, im, max_iter):
-    x = re
-    y = im
-    it = 0
-    while it < max_iter:
-        x2 = x * x
-        y2 = y * y
-        fr = x * (x2 - 3.0 * y2) - 1.0
-        fi = y * (3.0 * x2 - y2)
-        if fr * fr + fi * fi < 1e-6:
-            break
-        dr = 3.0 * (x2 - y2)
-        di = 6.0 * x * y
-        d = dr * dr + di * di
-        x = x - (fr * dr + fi * di) / d
-        y = y - (fi * dr - fr * di) / d
-        it = it + 1
-    return it
-"""
-
-NEWTON_C = """\
-R x = re, y = im;
-i64 it = 0;
-for (; it < max_iter; ++it) {
-    R x2 = x * x, y2 = y * y;
-    R fr = x * (x2 - 3 * y2) - 1, fi = y * (3 * x2 - y2);
-    if (fr * fr + fi * fi < (R)1e-6) break;
-    R dr = 3 * (x2 - y2), di = 6 * x * y, d = dr * dr + di * di;
-    x = x - (fr * dr + fi * di) / d;
-    y = y - (fi * dr - fr * di) / d;
-}
-return it;
-"""
-
-
-def newton_jax(jax: Any, jnp: Any) -> Callable[..., Any]:
-    """Return the loop over whole arrays, until every point is at a root."""
-
-    def run(re: Any, im: Any, max_iter: Any) -> Any:
-        def wanted(state: Any) -> Any:
-            step, _, _, active, _ = state
-            return (step < max_iter) & active.any()
-
-        def advance(state: Any) -> Any:
-            step, x, y, active, it = state
-            x2, y2 = x * x, y * y
-            fr, fi = x * (x2 - 3 * y2) - 1, y * (3 * x2 - y2)
-            active = active & ~(fr * fr + fi * fi < 1e-6)
-            dr, di = 3 * (x2 - y2), 6 * x * y
-            d = dr * dr + di * di
-            x, y = x - (fr * dr + fi * di) / d, y - (fi * dr - fr * di) / d
-            return step + 1, x, y, active, it + active
-
-        start = (0, re, im, jnp.ones(re.shape, bool), jnp.zeros(re.shape, jnp.int64))
-        return jax.lax.while_loop(wanted, advance, start)[-1]
-
-    return run
-
-
-# Collatz.
-
-COLLATZ = """\
-def collatz(start):
-    n = start
-    steps = 0
-    while n != 1:
-        if n % 2 == 0:
-            n = n // 2
-        else:
-            n = 3 * n + 1
-        steps = steps + 1
-    return steps
-"""
-
-COLLATZ_C = """\
-i64 n = start, steps = 0;
-for (; n != 1; ++steps) n = n % 2 == 0 ? n >> 1 : 3 * n + 1;
-return steps;
-"""
-
-
-def collatz_jax(jax: Any, jnp: Any) -> Callable[..., Any]:
-    """Return the loop over whole arrays, until every number is 1."""
-
-    def run(n: Any) -> Any:
-        def advance(state: Any) -> Any:
-            n, steps = state
-            active = n != 1
-            after = jnp.where(n % 2 == 0, n >> 1, 3 * n + 1)
-            return jnp.where(active, after, n), steps + active
-
-        start = (n, jnp.zeros(n.shape, jnp.int64))
-        return jax.lax.while_loop(lambda state: (state[0] != 1).any(), advance, start)[-1]
-
-    return run
-
-
-# Without loops.
 
 TRIGONOMETRY = "def trigonometry(x):\n    return sin(x) ** 2 + cos(x) ** 2\n"
 

@@ -172,9 +172,6 @@ class End(NamedTuple):
     made_nan: int = 0
 
 
-NOTHING_FAILED = End()
-
-
 def settle(
     end: End,
     stage: Stage,
@@ -184,8 +181,6 @@ def settle(
     settings: KernelSettings,
 ) -> None:
     """Raise what an element failed with, count what became nan."""
-    if end is NOTHING_FAILED:
-        return
     if end.failed is not None:
         raise runtime_error(stage, arguments, shape, place, settings, *end.failed)
     if end.made_nan:

@@ -76,6 +76,10 @@ class Reduction:
         return np.dtype([("value", value), ("rest", rest), ("count", INT64)])
 
 
+ROW = 1024
+"""Elements that the interpreter sums in one go, pairwise as NumPy does it."""
+
+
 @functools.cache
 def result_dtype(name: str, operand: np.dtype) -> np.dtype:
     """Return the dtype of NumPy's result."""
@@ -137,9 +141,20 @@ def partial(name: str, elements: Array) -> Array:
     elif row.merge in ("any", "all"):
         record["value"] = getattr(np, row.merge)(taking_part)
     else:
-        ufunc = np.add if row.merge == "sum" else np.multiply
-        record["value"] = ufunc.reduce(taking_part, dtype=row.accumulator(elements.dtype))
+        dtype = row.accumulator(elements.dtype)
+        if row.merge == "sum" and dtype.kind in "fc":
+            record["value"], record["rest"] = sum_of_rows(taking_part, dtype)
+        else:
+            ufunc = np.add if row.merge == "sum" else np.multiply
+            record["value"] = ufunc.reduce(taking_part, dtype=dtype)
     return record
+
+
+def sum_of_rows(elements: Array, dtype: np.dtype) -> tuple[Any, Any]:
+    """Return the sum of elements, shape ``(n,)``, exact but for what rounding does within rows."""
+    whole = elements.size // ROW * ROW
+    rows = np.add.reduce(elements[:whole].reshape(-1, ROW), axis=1, dtype=dtype)
+    return exact_sum(np.append(rows, np.add.reduce(elements[whole:], dtype=dtype)))
 
 
 def merged(names: Sequence[str], records: Array) -> Array:

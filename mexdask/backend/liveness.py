@@ -49,7 +49,7 @@ class Liveness:
                 return (after - {target}).union(ir.reads(value))
             case ir.If(cond, then, orelse):
                 arms = (self.before(arm, after, at_break, at_continue) for arm in (then, orelse))
-                return frozenset(ir.reads(cond)).union(*arms)
+                return ir.reads(cond).union(*arms)
             case ir.For(counter, _, _):
                 return self.loop_head(node, after) - {counter}
             case ir.While():
@@ -64,7 +64,7 @@ class Liveness:
             case ir.Leave(label):
                 return self.at_leave[label]
             case ir.Return(values):
-                return frozenset(v for value in values for v in ir.reads(value))
+                return ir.NOTHING.union(*map(ir.reads, values))
             case ir.Check(failed, _):
                 return after.union(ir.reads(failed))
             case _:

@@ -194,7 +194,7 @@ def targets(body: Body) -> set[ir.Var]:
 
 
 def read_counts(body: Body) -> dict[ir.Var, int]:
-    """Return how often expressions read each variable."""
+    """Return how many expressions read each variable."""
     counts: dict[ir.Var, int] = {}
     for node in ir.walk_masked(body):
         for expression in ir.masked_expressions(node):

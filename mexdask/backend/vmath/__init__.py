@@ -1,7 +1,8 @@
 """Vector math: our own functions in C, from one source at any number of lanes, one included.
 
-The functions use plain IEEE operations only: no library, no fused multiply-add. So scalar C and
-vectors of every width give the same bits on every machine. `instance` turns a source into
+The functions use plain IEEE operations only: no library, and a fused multiply-add only where its
+result is exact, as it is without. So scalar C and vectors of every width give the same bits on
+every machine. `instance` turns a source into
 definitions for the lanes that a kernel calls. A source is C in which
 
 - ``F`` is a vector of floats or one float, ``S`` one of its lanes, ``I`` and ``U`` whole numbers as

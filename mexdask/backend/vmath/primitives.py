@@ -23,16 +23,6 @@ SCALAR = {
     "nle": "static inline M nle(F a, F b) { return !(a <= b); }",
     "nlt": "static inline M nlt(F a, F b) { return !(a < b); }",
     "sqrt": "static inline F sqrt(F x) { return ROOT(x); }",
-    "residual": """\
-static inline F residual(F x, F n, F y)
-{
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-    return FUSED(-n, y, x);
-#else
-    F p = n * y;
-    return vm_fence(vm_fence(x - p) - prodlow(p, n, y));
-#endif
-}""",
 }
 """Primitives of one lane, where a mask is 0 or 1."""
 
@@ -52,23 +42,6 @@ static inline F sqrt(F x)
     for (int l = 0; l < LANES; ++l) y[l] = ROOT(y[l]);
     __builtin_memcpy(&r, y, sizeof r);
     return r;
-}""",
-    "residual": """\
-static inline F residual(F x, F n, F y)
-{
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-    S a[LANES], b[LANES], c[LANES];
-    F r;
-    __builtin_memcpy(a, &x, sizeof x);
-    __builtin_memcpy(b, &n, sizeof n);
-    __builtin_memcpy(c, &y, sizeof y);
-    for (int l = 0; l < LANES; ++l) a[l] = FUSED(-b[l], c[l], a[l]);
-    __builtin_memcpy(&r, a, sizeof r);
-    return r;
-#else
-    F p = n * y;
-    return vm_fence(vm_fence(x - p) - prodlow(p, n, y));
-#endif
 }""",
 }
 """Primitives of more lanes, where a mask is 0 or -1 in each; ``any`` depends on the machine."""
@@ -105,6 +78,24 @@ static inline F prodlow(F p, F a, F b)
 {
     F ah = upper(a), al = a - ah, bh = upper(b), bl = b - bh;
     return vm_fence(vm_fence(vm_fence(vm_fence(ah * bh) - p) + ah * bl) + al * bh) + al * bl;
+}""",
+    # x - n * y where that is a float: then either way is exact.
+    "residual": """\
+static inline F residual(F x, F n, F y)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    S a[LANES], b[LANES], c[LANES];
+    F r;
+    __builtin_memcpy(a, &x, sizeof x);
+    __builtin_memcpy(b, &n, sizeof n);
+    __builtin_memcpy(c, &y, sizeof y);
+    for (int l = 0; l < LANES; ++l) a[l] = FUSED(-b[l], c[l], a[l]);
+    __builtin_memcpy(&r, a, sizeof r);
+    return r;
+#else
+    F p = n * y;
+    return vm_fence(vm_fence(x - p) - prodlow(p, n, y));
+#endif
 }""",
 }
 
