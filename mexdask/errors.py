@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 LONGEST_WORD = 80
 LONGEST_LINE = 120
 MOST_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A piece of one source line; ``col`` and ``end`` count UTF-8 bytes from 0, as ``ast`` does."""
 
     line: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,9 +37,11 @@ class Const:
         return hash((repr(self.value), self.dtype))
 
 
-@dataclass(frozen=True, slots=True)
-class Var:
-    """A parameter or a local; one name has one dtype in a function."""
+class Var(NamedTuple):
+    """A parameter or a local; one name has one dtype in a function.
+
+    Passes look variables up all the time, and a tuple hashes and compares without Python's help.
+    """
 
     name: str
     dtype: np.dtype
@@ -383,12 +386,8 @@ def walk_masked(body: tuple[Masked, ...]) -> Iterator[Masked]:
 
 def masked_expressions(node: Masked) -> tuple[Expr, ...]:
     """Return the expressions of one masked statement."""
-    match node:
-        case Set(_, value, _):
-            return (value,)
-        case Mask(_, _, cond):
-            return () if cond is None else (cond,)
-        case Test(failed, _, _):
-            return (failed,)
-        case _:
-            return ()
+    if isinstance(node, Set):
+        return (node.value,)
+    if isinstance(node, Mask):
+        return () if node.cond is None else (node.cond,)
+    return (node.failed,) if isinstance(node, Test) else ()

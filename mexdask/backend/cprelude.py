@@ -13,7 +13,7 @@ from mexdask.backend import vmath
 from mexdask.dtypes import NATIVE
 
 ROW_BY_C = {row.c: dtype for dtype, row in NATIVE.items()}
-HELPER = re.compile(r"\bme_([a-z0-9]+(?:_[iu]{2})?)(?:_([biuf]\d+))?\(")
+HELPER = re.compile(r"me_([a-z0-9]+(?:_[iu]{2})?)(?:_([biuf]\d+))?\(")
 LIBM = {
     "tgamma": "{0} {1}({0});",
     "nextafter": "{0} {1}({0}, {0});",

@@ -74,9 +74,14 @@ VECTORISED_BY_COMPILER = frozenset(
 def lanewise(statements: list[ir.Masked], plan: Gang) -> list[str]:
     """Return the operators of statements, on lane variables, that have no vector form."""
     writer = Writer(plan)
-    for node in statements:
-        for expression in ir.masked_expressions(node):
-            writer.vector(expression)
+    parts = (p for n in statements for e in ir.masked_expressions(n) for p in ir.parts(e))
+    for part in parts:
+        if not isinstance(part, (ir.Apply, ir.Cast)) or plan.is_uniform(part):
+            continue
+        if isinstance(part, ir.Apply):
+            writer.apply(part, [""] * len(part.args))
+        else:
+            writer.cast("", part.arg.dtype, part.dtype)
     return sorted(writer.slow)
 
 
@@ -108,14 +113,14 @@ class Writer:
             case ir.Var():
                 return f"{self.plan.names[node]}_{WAY}"
             case ir.Cast(arg, dtype):
-                return self.cast(arg, dtype)
+                return self.cast(self.vector(arg), arg.dtype, dtype)
             case ir.Select(cond, yes, no, dtype):
                 arms = (self.vector(yes), self.vector(no))
                 if self.plan.is_uniform(cond):
                     return f"({c_expr(cond, self.plan.names)} ? {arms[0]} : {arms[1]})"
                 return f"sel_{c_type(dtype)}({self.vector(cond)}, {arms[0]}, {arms[1]})"
-            case ir.Apply():
-                return self.apply(node)
+            case ir.Apply(_, args, _):
+                return self.apply(node, [self.vector(a) for a in args])
             case ir.Const() | ir.IterationLimit():
                 raise AssertionError("constants are uniform")
             case _:
@@ -140,9 +145,8 @@ class Writer:
             return f"((vm)({comparison}))"
         return f"__builtin_convertvector({comparison}, vm)"
 
-    def cast(self, arg: ir.Expr, dtype: np.dtype) -> str:
-        """Return a conversion."""
-        text, source = self.vector(arg), arg.dtype
+    def cast(self, text: str, source: np.dtype, dtype: np.dtype) -> str:
+        """Return a conversion of the text of an operand."""
         if dtype == BOOL:
             return self.mask_of(f"{text} != 0", source)
         if source == BOOL and dtype.kind == "f":
@@ -161,9 +165,8 @@ class Writer:
             return self.by_lane(name, c_cast("x0[l]", source, dtype), (source,), dtype, [text])
         return f"__builtin_convertvector({text}, {vector(dtype)})"
 
-    def apply(self, node: ir.Apply) -> str:
-        """Return an operator: its vector form if it has one, else lane by lane."""
-        texts = [self.vector(a) for a in node.args]
+    def apply(self, node: ir.Apply, texts: list[str]) -> str:
+        """Return an operator on texts: its vector form if it has one, else lane by lane."""
         if (form := self.vector_form(node, texts)) is not None:
             return form
         dtypes = tuple(a.dtype for a in node.args)

@@ -7,6 +7,7 @@ leave, which each lane does once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -54,15 +55,14 @@ def uniform_variables(masked: MaskedFunction) -> Vars:
     varying = {p.var for p in masked.function.params if p.is_array} | {*masked.results}
     varying |= {*masked.function.indices} - lengths
     varying |= {masked.lanes} | masks | {n.target for n in sets if n.mask is not None}
-    readers: dict[ir.Var, list[ir.Var]] = {}
-    for node in sets:
-        for variable in ir.reads(node.value):
-            readers.setdefault(variable, []).append(node.target)
-    found = list(varying)
-    for variable in found:  # it grows meanwhile
-        more = set(readers.get(variable, ())) - varying
-        varying |= more
-        found += more
+    waiting = [(n.target, ir.reads(n.value)) for n in sets if n.target not in varying]
+    left = len(waiting) + 1
+    while len(waiting) < left:  # a pass follows what stands in order; loops go round
+        left = len(waiting)
+        for target, read in waiting:
+            if not varying.isdisjoint(read):
+                varying.add(target)
+        waiting = [(t, r) for t, r in waiting if t not in varying]
     scalars = {p.var for p in masked.function.params if not p.is_array} | lengths
     return frozenset((scalars | {n.target for n in sets}) - varying)
 
@@ -80,8 +80,7 @@ class Rewriting:
             if isinstance(n, ir.Mask) and n.target != n.parent
         }
         self.reads = read_counts(masked.body)
-        for variable in masked.results:
-            self.reads[variable] = self.reads.get(variable, 0) + 1
+        self.reads.update(masked.results)
         self.made = 0
 
     def body(self, body: Body, known: dict[ir.Var, Known]) -> Body:
@@ -128,7 +127,7 @@ class Rewriting:
         while wrong := {v for v in found for n in sets[v] if not self.agreed(n.value, found)}:
             found -= wrong
         inside = read_counts(loop.body)
-        kept = {v for v in found if self.reads.get(v, 0) > inside.get(v, 0)}
+        kept = {v for v in found if self.reads[v] > inside[v]}
         if any(not self.agreed(exit, found) for exit in conditions(loop)):
             costly = {v for v in kept if v.dtype.itemsize <= self.main}
             found, kept = found - costly, kept - costly
@@ -193,14 +192,10 @@ def targets(body: Body) -> set[ir.Var]:
     return {n.target for n in ir.walk_masked(body) if isinstance(n, ir.Set)}
 
 
-def read_counts(body: Body) -> dict[ir.Var, int]:
+def read_counts(body: Body) -> Counter[ir.Var]:
     """Return how many expressions read each variable."""
-    counts: dict[ir.Var, int] = {}
-    for node in ir.walk_masked(body):
-        for expression in ir.masked_expressions(node):
-            for v in ir.reads(expression):
-                counts[v] = counts.get(v, 0) + 1
-    return counts
+    nodes = ir.walk_masked(body)
+    return Counter(v for node in nodes for e in ir.masked_expressions(node) for v in ir.reads(e))
 
 
 def conditions(loop: ir.Loop) -> Iterator[ir.Expr]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import assert_never
+from dataclasses import dataclass
+from typing import NamedTuple, assert_never
 
 from mexdask import ir
 from mexdask.backend.liveness import Liveness, Vars
@@ -50,8 +50,7 @@ def outer_loops(body: tuple[ir.Masked, ...]) -> Iterator[ir.Loop]:
             yield from outer_loops(node.body)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Where a statement stands: the masks around it, and what waiting lanes will read."""
 
     masks: tuple[ir.Var, ...]
@@ -112,7 +111,7 @@ class Rewriting:
             self.statement(node, scope, live_after)
             if may_continue(node):
                 # Lanes that went to the next iteration wait there while the rest of this one runs.
-                scope = replace(scope, waiting=scope.waiting | scope.at_continue)
+                scope = scope._replace(waiting=scope.waiting | scope.at_continue)
 
     def statement(self, node: ir.Stmt, scope: Scope, after: Vars) -> None:
         """Emit the masked form of one statement."""
@@ -171,7 +170,7 @@ class Rewriting:
         for number, (arm, holds) in enumerate(arms):
             mask = self.under(scope.mask, holds)
             others = waiting | before_else if number == 0 else waiting
-            inner = replace(scope, masks=(*scope.masks, mask), waiting=others)
+            inner = scope._replace(masks=(*scope.masks, mask), waiting=others)
             self.out.append(ir.Guard(mask, self.nested(arm, inner, after)))
 
     def block(self, node: ir.Block, scope: Scope, after: Vars) -> None:
@@ -180,7 +179,7 @@ class Rewriting:
         self.blocks[node.label] = len(scope.masks)
         self.liveness.at_leave[node.label] = after
         masks = (*scope.masks, mask)
-        self.body(node.body, replace(scope, masks=masks, waiting=scope.waiting | after), after)
+        self.body(node.body, scope._replace(masks=masks, waiting=scope.waiting | after), after)
 
     def for_loop(self, node: ir.For, scope: Scope, after: Vars) -> None:
         """Emit a counted loop; the counter steps for all lanes alike."""
@@ -198,8 +197,8 @@ class Rewriting:
         """Emit a conditional loop: the condition takes lanes out of the loop's mask."""
         live = self.under(scope.mask, None)
         head = self.liveness.loop_head(node, after)
-        inner = replace(
-            scope, masks=(*scope.masks, live), waiting=scope.waiting | after,
+        inner = scope._replace(
+            masks=(*scope.masks, live), waiting=scope.waiting | after,
             live=len(scope.masks), run=len(scope.masks), at_break=after, at_continue=head,
         )  # fmt: skip
         wanted = self.liveness.after_head(node, after, head)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from mexdask import ir
 
@@ -38,15 +37,18 @@ def substituted(node: ir.Expr, new: Callable[[ir.Expr], ir.Expr | None]) -> ir.E
 
 def with_expressions(node: ir.Masked, new: Callable[[ir.Expr], ir.Expr]) -> ir.Masked:
     """Return one statement with its own expressions replaced; nested statements are left alone."""
+    expressions = ir.masked_expressions(node)
+    if not expressions or (other := new(expressions[0])) is expressions[0]:
+        return node
     match node:
-        case ir.Set(_, value, _):
-            return replace(node, value=new(value))
-        case ir.Mask(_, _, cond) if cond is not None:
-            return replace(node, cond=new(cond))
-        case ir.Test(failed, _, _):
-            return replace(node, failed=new(failed))
+        case ir.Set(target, _, mask):
+            return ir.Set(target, other, mask)
+        case ir.Mask(target, parent, _):
+            return ir.Mask(target, parent, other)
+        case ir.Test(_, site, mask):
+            return ir.Test(other, site, mask)
         case _:
-            return node
+            raise AssertionError("other statements have no expressions of their own")
 
 
 def renamed(body: Body, names: Mapping[ir.Var, ir.Var]) -> Body:

@@ -23,7 +23,7 @@ from mexdask.dtypes import (
     weakened,
 )
 from mexdask.errors import NOWHERE, Span
-from mexdask.frontend.nodes import children, operator_between, span_of
+from mexdask.frontend.nodes import Between, Place, children
 from mexdask.frontend.parse import INDEX_SYMBOL, Constant, Parsed
 from mexdask.frontend.values import Abandon, Value, ValueLowering
 from mexdask.ops import (
@@ -89,7 +89,7 @@ class ExpressionLowering(ValueLowering):
     helpers: dict[str, Parsed]
     milestones: set[ast.expr]
 
-    def read(self, name: str, span: Span) -> Value:
+    def read(self, name: str, place: Place) -> Value:
         """Return the value of a local."""
         raise AssertionError("the statements' half knows the locals")
 
@@ -118,15 +118,14 @@ class ExpressionLowering(ValueLowering):
                 self.milestones.add(node)
         match node:
             case ast.Constant(bool() | int() | float() as literal):
-                return self.literal(literal, span_of(node))
+                return self.literal(literal, node)
             case ast.Name(name):
-                return self.name(name, span_of(node))
+                return self.name(name, node)
             case ast.Attribute(_, name):
-                return self.literal(CONSTANTS[name], span_of(node))
+                return self.literal(CONSTANTS[name], node)
             case ast.BinOp(left, operator, right):
-                place = operator_between(left, right, self.parsed.lines) or span_of(node)
                 one, other = self.operands([left, right])
-                return self.binary(operator, one, other, place)
+                return self.binary(operator, one, other, Between(left, right, node))
             case ast.UnaryOp(operator, operand):
                 return self.unary(operator, self.expression(operand), node)
             case ast.BoolOp(operator, values):
@@ -177,30 +176,30 @@ class ExpressionLowering(ValueLowering):
                     self.expression(node)
             raise
 
-    def name(self, name: str, span: Span) -> Value:
+    def name(self, name: str, place: Place) -> Value:
         """Lower a name: a local, an index symbol, else a constant."""
         if name in self.local_names:
-            return self.read(name, span)
+            return self.read(name, place)
         if INDEX_SYMBOL.fullmatch(name):
-            return self.index_symbol(name, span)
+            return self.index_symbol(name, place)
         if (constant := self.constants.get(name)) is None:
-            return self.literal(CONSTANTS[name], span)
+            return self.literal(CONSTANTS[name], place)
         if isinstance(constant.type, np.dtype):
             return Value(ir.Const(constant.value, constant.type), constant.type)
         assert not isinstance(constant.value, complex)
-        return self.literal(constant.value, span)
+        return self.literal(constant.value, place)
 
-    def index_symbol(self, name: str, span: Span) -> Value:
+    def index_symbol(self, name: str, place: Place) -> Value:
         """Lower an index symbol, an int64 of the whole array."""
         if self.ndim is None:
-            self.fail("index-symbol", f"{name!r} has no array to count in", span,
+            self.fail("index-symbol", f"{name!r} has no array to count in", place,
                       "pass an array, or call mexdask.fromkernel(kernel, shape)")  # fmt: skip
         if name == "_ndim":
             return Value(ir.Const(self.ndim, INT64), INT64)
         if name != "_flat_idx" and int(name[2]) >= self.ndim:
             known = [f"{name[:2]}{axis}" for axis in range(self.ndim)]
             self.fail("index-symbol", f"{name!r} is of a dimension that the array does not have, "
-                      f"it has {self.ndim}", span,
+                      f"it has {self.ndim}", place,
                       f"use {' or '.join(known)}" if known else "leave it out")  # fmt: skip
         variable = ir.Var(name, INT64)
         self.indices[variable] = None
@@ -210,36 +209,38 @@ class ExpressionLowering(ValueLowering):
         """Lower ``not``, ``-``, ``+`` and ``~``."""
         if isinstance(operator, ast.Not):
             if value.literal is not None:
-                return self.literal(not value.literal, span_of(node))
+                return self.literal(not value.literal, node)
             return Value(self.apply("~", self.truth(value)), bool)
         name = {ast.USub: "u-", ast.UAdd: "u+", ast.Invert: "~"}[type(operator)]
         if value.literal is not None and (name != "~" or isinstance(value.literal, int)):
-            return self.literal(FOLDED[name](value.literal), span_of(node))
+            return self.literal(FOLDED[name](value.literal), node)
         sign = Span(node.lineno, node.col_offset, node.col_offset + 1)
         return self.operation(TABLE[name], [value], sign, weak_stays_weak=True)
 
-    def binary(self, operator: ast.operator, left: Value, right: Value, span: Span) -> Value:
-        """Lower a binary operator, which stands at ``span``."""
-        return self.binary_named(BINARY[type(operator)], left, right, span)
+    def binary(self, operator: ast.operator, left: Value, right: Value, place: Place) -> Value:
+        """Lower a binary operator, which stands at ``place``."""
+        return self.binary_named(BINARY[type(operator)], left, right, place)
 
-    def binary_named(self, name: str, left: Value, right: Value, span: Span) -> Value:
+    def binary_named(self, name: str, left: Value, right: Value, place: Place) -> Value:
         """Lower a binary operator by its name; powers have rules of their own."""
         if name == "**":
-            return self.power(left, right, span)
-        return self.operation(TABLE[name], [left, right], span, weak_stays_weak=True)
+            return self.power(left, right, place)
+        return self.operation(TABLE[name], [left, right], place, weak_stays_weak=True)
 
-    def operation(self, op: Op, values: list[Value], span: Span, *, weak_stays_weak: bool) -> Value:
+    def operation(
+        self, op: Op, values: list[Value], place: Place, *, weak_stays_weak: bool
+    ) -> Value:
         """Lower a row of the table on values: resolve dtypes, convert the operands."""
         all_weak = all(is_weak(v.type) for v in values)
         types = [v.type for v in values]
         if all_weak and weak_stays_weak:
             logical = op.name in ("&", "|", "^") and all(t is bool for t in types)
             types = [held(int if t is bool and not logical else t) for t in types]
-        dtypes, result = self.resolved(op, types, values, span)
+        dtypes, result = self.resolved(op, types, values, place)
         args: list[ir.Expr] = []
         for value, dtype in zip(values, dtypes, strict=True):
             try:
-                args.append(self.coerced(value, dtype, span))
+                args.append(self.coerced(value, dtype, place))
             except Abandon:
                 continue
         if len(args) < len(values):
@@ -248,7 +249,7 @@ class ExpressionLowering(ValueLowering):
         return Value(ir.Apply(op, tuple(args), result), weakened(result) if weak else result)
 
     def resolved(
-        self, op: Op, types: list[Type], values: list[Value], span: Span
+        self, op: Op, types: list[Type], values: list[Value], place: Place
     ) -> tuple[tuple[np.dtype, ...], np.dtype]:
         """Return NumPy's operand and result dtypes, or complain where it has none."""
         try:
@@ -258,7 +259,7 @@ class ExpressionLowering(ValueLowering):
             self.fail(
                 "float16-result",
                 f"{op.name}({names}) would be float16, which the language does not have",
-                span,
+                place,
                 f"convert first: {op.name}(np.float32(...))",
             )
         except TypeError:
@@ -271,17 +272,17 @@ class ExpressionLowering(ValueLowering):
                 hint = "it takes real numbers, such as abs(z)"
                 if op.name in NO_ORDER:
                     hint = "complex numbers have no order: compare abs(z)"
-            self.fail("dtype-mismatch", f"{spelt} is not defined for {names}", span, hint)
+            self.fail("dtype-mismatch", f"{spelt} is not defined for {names}", place, hint)
 
-    def power(self, base: Value, exponent: Value, span: Span) -> Value:
+    def power(self, base: Value, exponent: Value, place: Place) -> Value:
         """Lower ``**``: squares are products, integers never take a negative exponent."""
         op, literal = TABLE["**"], exponent.literal
         below = isinstance(literal, int) and literal < 0
         if below and held(base.type).kind in "biu":
-            place = span if exponent.span == NOWHERE else exponent.span
-            self.fail("negative-power", "an integer to a negative integer power", place,
+            at = place if exponent.place is NOWHERE else exponent.place
+            self.fail("negative-power", "an integer to a negative integer power", at,
                       "make one of them a float: float(x) ** -1")  # fmt: skip
-        power = self.operation(op, [base, exponent], span, weak_stays_weak=True)
+        power = self.operation(op, [base, exponent], place, weak_stays_weak=True)
         assert isinstance(power.expr, ir.Apply)
         raised, by = power.expr.args
         if literal is not None and literal == 2:
@@ -289,7 +290,7 @@ class ExpressionLowering(ValueLowering):
             return Value(self.apply("*", twice, twice), power.type)
         if literal is None and power.expr.dtype.kind == "i":
             by = self.kept(Value(by, by.dtype)).expr
-            self.check(self.apply("<", by, ir.Const(0, by.dtype)), "negative-power", span)
+            self.check(self.apply("<", by, ir.Const(0, by.dtype)), "negative-power", place)
             return Value(ir.Apply(op, (raised, by), power.expr.dtype), power.type)
         return power
 
@@ -300,12 +301,12 @@ class ExpressionLowering(ValueLowering):
     ) -> Value:
         """Lower ``a < b <= c``: each operand is evaluated once, later ones only if still needed."""
         name = COMPARISON[type(operators[0])]
-        span = operator_between(node, rights[0], self.parsed.lines) or span_of(node)
+        place = Between(node, rights[0], node)
         with self.surveying(rights[1:]):
             right = self.expression(rights[0])
             if len(operators) > 1:
                 right = self.kept(right)
-            first = self.compare(name, left, right, span)
+            first = self.compare(name, left, right, place)
         if len(operators) == 1:
             return first
         saved, self.out = self.out, []
@@ -313,32 +314,32 @@ class ExpressionLowering(ValueLowering):
             rest = self.chain(right, rights[0], operators[1:], rights[1:])
         finally:
             statements, self.out = self.out, saved
-        return self.choose(True, first, rest, statements, span)
+        return self.choose(True, first, rest, statements, place)
 
-    def compare(self, name: str, left: Value, right: Value, span: Span) -> Value:
+    def compare(self, name: str, left: Value, right: Value, place: Place) -> Value:
         """Lower one comparison; integers compare exactly whatever their dtypes."""
         weak = is_weak(left.type) and is_weak(right.type)
         if left.literal is not None and right.literal is not None:
-            return self.literal(COMPARED[name](left.literal, right.literal), span)
+            return self.literal(COMPARED[name](left.literal, right.literal), place)
         if isinstance(left.expr, ir.Const) and not isinstance(right.expr, ir.Const):
-            return self.compare(MIRRORED[name], right, left, span)
+            return self.compare(MIRRORED[name], right, left, place)
         integral = held(left.type).kind in "biu" and held(right.type).kind in "biu"
         if integral and isinstance(right.expr, ir.Const):
             number = right.expr.value if right.literal is None else right.literal
             if held(left.type) != BOOL or not isinstance(number, bool):
-                return self.compare_with_literal(name, left, int(number.real), span, weak=weak)
+                return self.compare_with_literal(name, left, int(number.real), place, weak=weak)
         types = [held(t) if integral and t is int else t for t in (left.type, right.type)]
         op = TABLE[name]
-        dtypes, result = self.resolved(op, types, [left, right], span)
-        args = (self.coerced(left, dtypes[0], span), self.coerced(right, dtypes[1], span))
+        dtypes, result = self.resolved(op, types, [left, right], place)
+        args = (self.coerced(left, dtypes[0], place), self.coerced(right, dtypes[1], place))
         return Value(ir.Apply(op, args, result), bool if weak else BOOL)
 
     def compare_with_literal(
-        self, name: str, left: Value, literal: int, span: Span, *, weak: bool
+        self, name: str, left: Value, literal: int, place: Place, *, weak: bool
     ) -> Value:
         """Compare an integer with a literal that its dtype may be too narrow to hold."""
         dtype = INT64 if held(left.type) == BOOL else held(left.type)
-        operand = self.coerced(left, dtype, span)
+        operand = self.coerced(left, dtype, place)
         info = np.iinfo(dtype)
         low, high = (0, 1) if held(left.type) == BOOL else (int(info.min), int(info.max))
         expr: ir.Expr
@@ -361,10 +362,10 @@ class ExpressionLowering(ValueLowering):
             right = self.chosen(is_and, nodes[1:])
         finally:
             statements, self.out = self.out, saved
-        return self.choose(is_and, left, right, statements, span_of(nodes[0]))
+        return self.choose(is_and, left, right, statements, nodes[0])
 
     def choose(
-        self, is_and: bool, left: Value, right: Value, needed: list[ir.Stmt], span: Span
+        self, is_and: bool, left: Value, right: Value, needed: list[ir.Stmt], place: Place
     ) -> Value:
         """Return ``left and right`` or ``left or right``; ``needed`` runs only if right does."""
         t = join(left.type, right.type)
@@ -375,7 +376,7 @@ class ExpressionLowering(ValueLowering):
         cond = self.truth(left)
         if not is_and:
             cond = self.apply("~", cond)
-        return self.either(cond, (right, needed, span), (left, [], span), t)
+        return self.either(cond, (right, needed, place), (left, [], place), t)
 
     def ternary(self, test: ast.expr, body: ast.expr, orelse: ast.expr) -> Value:
         """Lower ``a if test else b``."""
@@ -385,26 +386,26 @@ class ExpressionLowering(ValueLowering):
             partial(self.aside, body), partial(self.aside, orelse)
         )
         return self.either(
-            cond, (yes, yes_needs, span_of(body)), (no, no_needs, span_of(orelse)),
+            cond, (yes, yes_needs, body), (no, no_needs, orelse),
             join(yes.type, no.type),
         )  # fmt: skip
 
     def either(
         self,
         cond: ir.Expr,
-        yes: tuple[Value, list[ir.Stmt], Span],
-        no: tuple[Value, list[ir.Stmt], Span],
+        yes: tuple[Value, list[ir.Stmt], Place],
+        no: tuple[Value, list[ir.Stmt], Place],
         t: Type,
     ) -> Value:
         """Return one of two values: a selection, or an ``if`` where an operand can fail."""
         dtype = held(t)
         if not yes[1] and not no[1]:
-            one, other = (self.coerced(v, dtype, span) for v, _, span in (yes, no))
+            one, other = (self.coerced(v, dtype, place) for v, _, place in (yes, no))
             return Value(ir.Select(cond, one, other, dtype), t)
         variable = self.temporary(dtype)
         arms = [
-            (*needs, ir.Assign(variable, self.coerced(v, dtype, span)))
-            for v, needs, span in (yes, no)
+            (*needs, ir.Assign(variable, self.coerced(v, dtype, place)))
+            for v, needs, place in (yes, no)
         ]
         self.out.append(ir.If(cond, arms[0], arms[1]))
         return Value(variable, t)
@@ -416,63 +417,60 @@ class ExpressionLowering(ValueLowering):
         name = func.attr if isinstance(func, ast.Attribute) else func.id  # type: ignore[attr-defined]
         bare = isinstance(func, ast.Name)
         values = self.operands(nodes)
-        span = span_of(node)
         if bare and name in self.helpers:
             return self.inline(self.helpers[name], values, node)[0]
         if name in CASTS:
-            return self.cast(CASTS[name] if bare or name != "bool" else BOOL, values[0], span)
+            return self.cast(CASTS[name] if bare or name != "bool" else BOOL, values[0], node)
         if name == "where":
-            return self.where(values, nodes, span)
+            return self.where(values, nodes, node)
         if name in REDUCTIONS and len(values) == 1:
             return self.reduction(REDUCTIONS[name], values[0], node)
         if name in ("min", "max"):
-            return self.extremum("<" if name == "min" else ">", values, span)
+            return self.extremum("<" if name == "min" else ">", values, node)
         weak_stays_weak = bare and name in BUILTINS
         if operator := SPELT_AS_OPERATOR.get(name):
-            value = self.binary_named(operator, values[0], values[1], span)
-            return value if weak_stays_weak else self.strong(value, span)
-        return self.operation(BY_FUNCTION_NAME[name], values, span, weak_stays_weak=weak_stays_weak)
+            value = self.binary_named(operator, values[0], values[1], node)
+            return value if weak_stays_weak else self.strong(value, node)
+        return self.operation(BY_FUNCTION_NAME[name], values, node, weak_stays_weak=weak_stays_weak)
 
     def reduction(self, row: Reduction, value: Value, node: ast.Call) -> Value:
         """Return the result of a reduction, which a stage of its own will compute."""
         raise AssertionError("the statements' half knows where it stands")
 
-    def strong(self, value: Value, span: Span) -> Value:
+    def strong(self, value: Value, place: Place) -> Value:
         """Return a value with the dtype that holds it for good."""
-        return Value(self.materialised(value, span), held(value.type))
+        return Value(self.materialised(value, place), held(value.type))
 
-    def cast(self, t: Type, value: Value, span: Span) -> Value:
+    def cast(self, t: Type, value: Value, place: Place) -> Value:
         """Lower a cast; Python's own give weak values."""
         if value.literal is not None and t is not int:
-            constant = self.coerced(value, held(t), span, cast=True)
+            constant = self.coerced(value, held(t), place, cast=True)
             if is_weak(t) and isinstance(constant, ir.Const):
                 assert not isinstance(constant.value, complex)
-                return self.literal(constant.value, span)
+                return self.literal(constant.value, place)
             return Value(constant, t)
         if t is int and isinstance(value.literal, int):
-            return self.literal(int(value.literal), span)
+            return self.literal(int(value.literal), place)
         if held(t) == BOOL:
             return Value(self.truth(value), t)
-        return Value(self.coerced(value, held(t), span, cast=True), t)
+        return Value(self.coerced(value, held(t), place, cast=True), t)
 
-    def where(self, values: list[Value], nodes: list[ast.expr], span: Span) -> Value:
+    def where(self, values: list[Value], nodes: list[ast.expr], place: Place) -> Value:
         """Lower ``where``: both arms are evaluated, the result is strong."""
         cond, yes, no = values
         t = held(join(yes.type, no.type))
-        works = [
-            partial(self.coerced, v, t, span_of(n)) for v, n in ((yes, nodes[1]), (no, nodes[2]))
-        ]
+        works = [partial(self.coerced, v, t, n) for v, n in ((yes, nodes[1]), (no, nodes[2]))]
         one, other = self.each(*works)
         return Value(ir.Select(self.truth(cond), one, other, t), t)
 
-    def extremum(self, comparison: str, values: list[Value], span: Span) -> Value:
+    def extremum(self, comparison: str, values: list[Value], place: Place) -> Value:
         """Lower builtin ``min`` and ``max``: a later operand wins only if it compares so."""
         best = values[0]
         for value in values[1:]:
             best, value = self.kept(best), self.kept(value)
-            better = self.truth(self.compare(comparison, value, best, span))
+            better = self.truth(self.compare(comparison, value, best, place))
             best = self.either(
-                better, (value, [], span), (best, [], span), join(value.type, best.type)
+                better, (value, [], place), (best, [], place), join(value.type, best.type)
             )
         return best
 

@@ -14,7 +14,7 @@ from mexdask import ir
 from mexdask.dtypes import Type, held, join, kind, type_name
 from mexdask.errors import NOWHERE, SourceText, Span
 from mexdask.frontend.expressions import ExpressionLowering
-from mexdask.frontend.nodes import head_of, span_of
+from mexdask.frontend.nodes import Place, head_of, span_of
 from mexdask.frontend.parse import Parsed
 from mexdask.frontend.stages import ReducedHere
 from mexdask.frontend.states import (
@@ -69,7 +69,7 @@ class CallLowering(ExpressionLowering):
         """Lower statements."""
         raise AssertionError("the statements' half lowers bodies")
 
-    def assign(self, name: str, value: Value, span: Span) -> None:
+    def assign(self, name: str, value: Value, place: Place) -> None:
         """Assign a value to a local."""
         raise AssertionError("the statements' half knows the locals")
 
@@ -122,10 +122,10 @@ class CallLowering(ExpressionLowering):
         self.calls += 1
         if self.calls > MAX_CALLS:
             self.fail("too-large", f"helpers are called at more than {MAX_CALLS} places",
-                      span_of(node), "split the kernel")  # fmt: skip
+                      node, "split the kernel")  # fmt: skip
         if len(self.inlined) >= MAX_CALL_DEPTH:
             self.fail("too-large", f"helpers call each other more than {MAX_CALL_DEPTH} deep",
-                      span_of(node), "join some of them")  # fmt: skip
+                      node, "join some of them")  # fmt: skip
         label = f"L{self.calls}"
         call = Inlined(label, self.point("result", node), span_of(node.func))
         call.result.found = []
@@ -178,13 +178,13 @@ class CallLowering(ExpressionLowering):
             if self.out is self.top:
                 where = "after a 'return' that some elements take"
             self.fail("reduction", f"{spelt} reduces over the whole array and cannot stand {where}",
-                      span_of(node.func), "reduce at the top of the kernel: m = ...")  # fmt: skip
-        operand = self.materialised(value, span_of(node.args[0]))
+                      node.func, "reduce at the top of the kernel: m = ...")  # fmt: skip
+        operand = self.materialised(value, node.args[0])
         try:
             dtype = row.result(operand.dtype)
         except TypeError:
             self.fail("dtype-mismatch", f"{spelt} is not defined for {type_name(value.type)}",
-                      span_of(node.func), "it takes real numbers, such as abs(z)")  # fmt: skip
+                      node.func, "it takes real numbers, such as abs(z)")  # fmt: skip
         kept = self.temporary(operand.dtype)
         self.out.append(ir.Assign(kept, operand))
         result = ir.Var(f"%reduced{len(self.reduced)}", dtype)
@@ -203,16 +203,16 @@ class CallLowering(ExpressionLowering):
         """Return what is assumed of a place in the function in hand, for the call in hand."""
         return self.points.setdefault((what, self.prefix, id(node)), Assumed())
 
-    def complain(self, code: str, message: str, span: Span, hint: str = "") -> None:
+    def complain(self, code: str, message: str, place: Place, hint: str = "") -> None:
         """Note a complaint; one inside a helper names the call that led there."""
         if self.inlined:
             places = [self.source.place(call.place) for call in reversed(self.inlined)]
             message = f"{message} (called at {', from '.join(places)})"
-        super().complain(code, message, span, hint)
+        super().complain(code, message, place, hint)
 
-    def check(self, failed: ir.Expr, reason: str, span: Span) -> None:
+    def check(self, failed: ir.Expr, reason: str, place: Place) -> None:
         """Emit a test that fails at run time; its site knows the calls around it."""
-        super().check(failed, reason, span)
+        super().check(failed, reason, place)
         calls = tuple(call.place for call in reversed(self.inlined))
         self.sites[-1] = replace(self.sites[-1], calls=calls)
 
@@ -236,7 +236,7 @@ class CallLowering(ExpressionLowering):
         self.may_have_returned = True
         cast = self.result_dtype is not None
         self.out.append(ir.Return(tuple(
-            self.coerced(value, dtype, span_of(place), cast=cast)
+            self.coerced(value, dtype, place, cast=cast)
             for value, dtype, place in zip(values, self.returned_dtypes(), places, strict=True)
         )))  # fmt: skip
         self.env = None
@@ -250,7 +250,7 @@ class CallLowering(ExpressionLowering):
             assert not isinstance(t, Missing)
             variable = self.result_variable(call.label, n, t)
             if held(value.type).kind != "c" or held(t).kind == "c":
-                expr = self.coerced(value, held(t), span_of(place))
+                expr = self.coerced(value, held(t), place)
                 self.out.append(ir.Assign(variable, expr))
         self.out.append(ir.Leave(call.label))
         self.env = None

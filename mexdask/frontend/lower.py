@@ -19,7 +19,7 @@ from mexdask.dtypes import BOOL, INT64, UINT64, held, type_name
 from mexdask.errors import NOWHERE, Diagnostic, KernelTypeError, Span
 from mexdask.frontend.expressions import MILESTONE, milestones
 from mexdask.frontend.inlining import CallLowering, Inlined
-from mexdask.frontend.nodes import all_nodes, names_set, operator_between, span_of
+from mexdask.frontend.nodes import Between, Place, all_nodes, names_set
 from mexdask.frontend.parse import Parsed
 from mexdask.frontend.stages import ParamType, ReducedHere, split
 from mexdask.frontend.states import Assumed, Env, LoopFrame, Missing, join_envs, spelt_out
@@ -161,9 +161,8 @@ class Lowering(CallLowering):
                 self.assignment(targets, value)
             case ast.AugAssign(ast.Name(name) as target, operator, value):
                 left, right = self.operands([target, value])
-                place = operator_between(target, value, self.parsed.lines)
-                result = self.binary(operator, left, right, place or span_of(node))
-                self.assign(name, result, span_of(node))
+                result = self.binary(operator, left, right, Between(target, value, node))
+                self.assign(name, result, node)
             case ast.If(test, body, orelse):
                 self.branch(test, body, orelse)
             case ast.While():
@@ -186,10 +185,10 @@ class Lowering(CallLowering):
             case _:
                 raise AssertionError(f"validate let {type(node).__name__} pass")
 
-    def assign(self, name: str, value: Value, span: Span) -> None:
+    def assign(self, name: str, value: Value, place: Place) -> None:
         """Assign a value to a local, whose dtype becomes the value's."""
         assert self.env is not None
-        expr = self.materialised(value, span)
+        expr = self.materialised(value, place)
         self.out.append(ir.Assign(self.var(name, expr.dtype), expr))
         self.env[name] = value.type
 
@@ -202,7 +201,7 @@ class Lowering(CallLowering):
             names = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
             for name, value in zip(names, values, strict=True):
                 assert isinstance(name, ast.Name)
-                self.assign(name.id, value, span_of(node))
+                self.assign(name.id, value, node)
 
     def body(self, nodes: list[ast.stmt], env: Env) -> tuple[list[ir.Stmt], Env | None]:
         """Lower statements into a list of their own; return the state after them too."""
@@ -330,10 +329,10 @@ class Lowering(CallLowering):
         step = values[2] if len(values) == 3 else one
         if isinstance(step, ir.Const):
             if step.value == 0:
-                self.fail("zero-step", "the step of range() is 0", span_of(call.args[2]),
+                self.fail("zero-step", "the step of range() is 0", call.args[2],
                           "leave the step out to count by 1")  # fmt: skip
         else:
-            self.check(self.apply("==", step, zero), "zero-step", span_of(call.args[2]))
+            self.check(self.apply("==", step, zero), "zero-step", call.args[2])
         bounds = (start, stop, step)
         literals = [int(b.value.real) for b in bounds if isinstance(b, ir.Const)]
         if len(literals) == len(bounds):
@@ -349,11 +348,11 @@ class Lowering(CallLowering):
         value = self.expression(node)
         if value.type is not bool and (held(value.type).kind not in "iu"):
             self.fail("range-of-float", f"range() takes integers, not {type_name(value.type)}",
-                      span_of(node), "write int(...) around it")  # fmt: skip
+                      node, "write int(...) around it")  # fmt: skip
         if held(value.type) == UINT64 and value.literal is None:
             largest = ir.Const(2**63 - 1, UINT64)
             value = Value(self.apply("minimum", value.expr, largest), UINT64)
-        bound = Value(self.coerced(value, INT64, span_of(node)), INT64)
+        bound = Value(self.coerced(value, INT64, node), INT64)
         return self.kept(bound, names_change=True).expr
 
     def while_loop(self, node: ast.While) -> None:
@@ -377,18 +376,18 @@ class Lowering(CallLowering):
             frame.exit.found.append(self.passed_by(node, frame))
         self.env = self.settle(frame.exit)
 
-    def read(self, name: str, span: Span) -> Value:
+    def read(self, name: str, place: Place) -> Value:
         """Return the value of a local, which must have one on every path to here."""
         assert self.env is not None
         state = self.env.get(name)
         if state is None:
-            self.fail("unassigned", f"{name!r} is read before it is assigned", span,
+            self.fail("unassigned", f"{name!r} is read before it is assigned", place,
                       f"assign {name!r} first")  # fmt: skip
         if not isinstance(state, Missing):
             return Value(self.var(name, held(state)), state)
         if state is Missing.BROKEN:
             raise Abandon
-        self.fail("maybe-unassigned", f"{name!r} may be unassigned here", span,
+        self.fail("maybe-unassigned", f"{name!r} may be unassigned here", place,
                   f"assign {name!r} before the if or the loop that sets it")  # fmt: skip
 
 

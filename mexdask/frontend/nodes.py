@@ -5,28 +5,43 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mexdask.errors import Span
 from mexdask.reductions import REDUCTIONS
 
 DEF_NAME = re.compile(rb"(?:async\s+)?(?:def|class)\s+([^\s(\[:]+)")
 OPERATOR = re.compile(rb"is\s+not\b|not\s+in\b|[^\s()\\]+")
-CHILDLESS = frozenset(
-    kind
-    for base in (ast.expr_context, ast.operator, ast.unaryop, ast.boolop)
-    for kind in base.__subclasses__()
-) | {int, str, float, bool, type(None)}
+WITHOUT_NODES = frozenset("op ops ctx id attr kind type_comment".split())
+"""Fields that hold operators, contexts or names."""
+
+
+class Between(NamedTuple):
+    """The place of the operator between two operands, which Python's tree leaves out."""
+
+    left: ast.expr
+    right: ast.expr
+    whole: ast.AST
+
+
+Place = Span | ast.AST | Between
+
+
+FIELDS = {
+    kind: tuple(f for f in kind._fields if f not in WITHOUT_NODES)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST) and kind is not ast.Constant
+}
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """Return what ``ast.iter_child_nodes`` yields, operators and contexts left out, and faster."""
     found: list[ast.AST] = []
-    for value in node.__dict__.values():
-        kind = type(value)
-        if kind is list:
+    for field in FIELDS.get(type(node), ()):
+        value = getattr(node, field, None)
+        if isinstance(value, list):
             found += [item for item in value if isinstance(item, ast.AST)]
-        elif kind not in CHILDLESS and isinstance(value, ast.AST):
+        elif isinstance(value, ast.AST):
             found.append(value)
     return found
 
@@ -70,6 +85,13 @@ def head_of(node: ast.stmt, lines: list[bytes]) -> Span:
     return (
         Span(node.lineno, node.col_offset, node.col_offset + word.end()) if word else span_of(node)
     )
+
+
+def span_at(place: Place, lines: list[bytes]) -> Span:
+    """Return a place as lines and columns, which only what is complained about needs."""
+    if isinstance(place, Between):
+        return operator_between(place.left, place.right, lines) or span_of(place.whole)
+    return place if isinstance(place, Span) else span_of(place)
 
 
 def operator_between(left: ast.expr, right: ast.expr, lines: list[bytes]) -> Span | None:

@@ -319,9 +319,7 @@ def check_size(source: SourceText, tree: ast.Module) -> int:
                 where,
                 "use temporaries for parts of the expression, or split the kernel",
             )
-        level = [
-            child for node in level for child in children(node) if not isinstance(child, ast.cmpop)
-        ]
+        level = [child for node in level for child in children(node)]
     return depth
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from mexdask import ir, meaning
 from mexdask.dtypes import BOOL, FLOAT32, FLOAT64, UINT64, Type, held
 from mexdask.errors import NOWHERE, Diagnostic, Span
+from mexdask.frontend.nodes import Place, span_at
+from mexdask.frontend.parse import Parsed
 from mexdask.ops import RANGE_TRIPS_DTYPES, TABLE
 
 ROUNDED = {FLOAT32: ctypes.c_float, FLOAT64: ctypes.c_double}
@@ -21,19 +22,19 @@ class Abandon(Exception):
     """The statement in hand has been complained about; its expression has no value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """An expression with its type; ``literal`` is the exact number where the user wrote one."""
 
     expr: ir.Expr
     type: Type
     literal: bool | int | float | None = None
-    span: Span = NOWHERE
+    place: Place = NOWHERE
 
 
 class ValueLowering:
     """Makes values; statements that one needs first go to ``out``."""
 
+    parsed: Parsed
     out: list[ir.Stmt]
     complaints: list[Diagnostic]
     sites: list[ir.Site]
@@ -41,18 +42,22 @@ class ValueLowering:
 
     # Complaints, checks, temporaries.
 
-    def complain(self, code: str, message: str, span: Span, hint: str = "") -> None:
-        """Note a complaint and go on."""
-        self.complaints.append(Diagnostic(code, message, span, hint))
+    def span(self, place: Place) -> Span:
+        """Return a place of the function in hand as lines and columns."""
+        return span_at(place, self.parsed.lines)
 
-    def fail(self, code: str, message: str, span: Span, hint: str = "") -> NoReturn:
+    def complain(self, code: str, message: str, place: Place, hint: str = "") -> None:
+        """Note a complaint and go on."""
+        self.complaints.append(Diagnostic(code, message, self.span(place), hint))
+
+    def fail(self, code: str, message: str, place: Place, hint: str = "") -> NoReturn:
         """Note a complaint and give up the statement."""
-        self.complain(code, message, span, hint)
+        self.complain(code, message, place, hint)
         raise Abandon
 
-    def check(self, failed: ir.Expr, reason: str, span: Span) -> None:
+    def check(self, failed: ir.Expr, reason: str, place: Place) -> None:
         """Emit a test that fails at run time."""
-        self.sites.append(ir.Site(reason, span))
+        self.sites.append(ir.Site(reason, self.span(place)))
         self.out.append(ir.Check(failed, len(self.sites) - 1))
 
     def temporary(self, dtype: np.dtype) -> ir.Var:
@@ -72,15 +77,17 @@ class ValueLowering:
 
     # Conversion.
 
-    def coerced(self, value: Value, dtype: np.dtype, span: Span, *, cast: bool = False) -> ir.Expr:
+    def coerced(
+        self, value: Value, dtype: np.dtype, place: Place, *, cast: bool = False
+    ) -> ir.Expr:
         """Return the value in a dtype; ``cast`` is True where the user asked for the conversion."""
         if value.literal is not None:
-            place = span if value.span == NOWHERE else value.span
-            return self.literal_in(value.literal, dtype, place, cast=cast)
+            at = place if value.place is NOWHERE else value.place
+            return self.literal_in(value.literal, dtype, at, cast=cast)
         if value.expr.dtype == dtype:
             return value.expr
         if value.expr.dtype.kind == "c" and dtype.kind in "iuf":
-            self.fail("complex-to-real", f"a complex number cannot become {dtype.name}", span,
+            self.fail("complex-to-real", f"a complex number cannot become {dtype.name}", place,
                       "use abs(z) for its magnitude")  # fmt: skip
         if value.type is int and dtype.name in ("float32", "complex64"):
             # NumPy takes a Python integer to float32 by way of a double, with two roundings.
@@ -88,25 +95,25 @@ class ValueLowering:
         return ir.Cast(value.expr, dtype)
 
     def literal_in(
-        self, literal: bool | int | float, dtype: np.dtype, span: Span, *, cast: bool = False
+        self, literal: bool | int | float, dtype: np.dtype, place: Place, *, cast: bool = False
     ) -> ir.Const:
         """Return a literal in a dtype, which must be able to hold it if it is an integer."""
         if dtype.kind in "iu" and isinstance(literal, int):
             info = np.iinfo(dtype)
             if not info.min <= literal <= info.max:
-                self.out_of_range(literal, dtype, span, cast=cast)
+                self.out_of_range(literal, dtype, place, cast=cast)
             return ir.Const(int(literal), dtype)
-        if isinstance(literal, float) and dtype in ROUNDED:
-            return ir.Const(ROUNDED[dtype](literal).value, dtype)
         try:
+            if dtype in ROUNDED:
+                return ir.Const(ROUNDED[dtype](literal).value, dtype)
             number = np.asarray(complex(literal) if dtype.kind == "c" else float(literal))
         except OverflowError:
-            self.out_of_range(literal, dtype, span, cast=cast)
+            self.out_of_range(literal, dtype, place, cast=cast)
         with np.errstate(all="ignore"):
             return ir.Const(meaning.cast(number, dtype)[()].item(), dtype)
 
     def out_of_range(
-        self, literal: bool | int | float, dtype: np.dtype, span: Span, *, cast: bool
+        self, literal: bool | int | float, dtype: np.dtype, place: Place, *, cast: bool
     ) -> NoReturn:
         """Complain about an integer that a dtype cannot hold."""
         bits = int(literal).bit_length()
@@ -122,11 +129,11 @@ class ValueLowering:
                 hint = f"convert the other operand first, or write np.int64({spelt})"
         elif -(2**63) <= literal < 0:
             hint = f"convert the other operand first, or write np.int64({spelt})"
-        self.fail("literal-out-of-range", f"{spelt} does not fit {dtype.name}", span, hint)
+        self.fail("literal-out-of-range", f"{spelt} does not fit {dtype.name}", place, hint)
 
-    def materialised(self, value: Value, span: Span) -> ir.Expr:
+    def materialised(self, value: Value, place: Place) -> ir.Expr:
         """Return the value in the dtype that holds its own type."""
-        return self.coerced(value, held(value.type), span)
+        return self.coerced(value, held(value.type), place)
 
     def truth(self, value: Value) -> ir.Expr:
         """Return whether a value is true: not zero; nan is true."""
@@ -141,9 +148,9 @@ class ValueLowering:
             return ir.Apply(op, args, RANGE_TRIPS_DTYPES[1])
         return ir.Apply(op, args, op.resolve(*(a.dtype for a in args))[1])
 
-    def literal(self, literal: bool | int | float, span: Span) -> Value:
+    def literal(self, literal: bool | int | float, place: Place) -> Value:
         """Lower a literal, which keeps its exact value until it meets a dtype."""
         weak = type(literal)
         outside = weak is int and not -(2**63) <= literal < 2**63
         placeholder = ir.Const(0 if outside else literal, held(weak))
-        return Value(placeholder, weak, literal, span)
+        return Value(placeholder, weak, literal, place)
