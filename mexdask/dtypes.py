@@ -74,12 +74,12 @@ def conversion_hint(dtype: np.dtype) -> str:
 
 def is_weak(t: Type) -> bool:
     """Tell whether a type is one of Python's weak scalars."""
-    return not isinstance(t, np.dtype)
+    return isinstance(t, type)
 
 
 def held(t: Type) -> np.dtype:
     """Return the dtype in which values of a type are held while the kernel runs."""
-    return t if isinstance(t, np.dtype) else HELD[t]
+    return HELD[t] if isinstance(t, type) else t
 
 
 def weakened(dtype: np.dtype) -> type:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -329,6 +329,7 @@ class Set:
     target: Var
     value: Expr
     mask: Var | None
+    body: ClassVar[tuple[()]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +339,7 @@ class Mask:
     target: Var
     parent: Var
     cond: Expr | None
+    body: ClassVar[tuple[()]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +348,7 @@ class Kill:
 
     masks: tuple[Var, ...]
     by: Var
+    body: ClassVar[tuple[()]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +374,7 @@ class Test:
     failed: Expr
     site: int
     mask: Var
+    body: ClassVar[tuple[()]] = ()
 
 
 Masked = Set | Mask | Kill | Guard | Loop | Test
@@ -380,7 +384,7 @@ def walk_masked(body: tuple[Masked, ...]) -> Iterator[Masked]:
     """Yield every masked statement in order of appearance, nested ones after what holds them."""
     for node in body:
         yield node
-        if isinstance(node, (Guard, Loop)):
+        if node.body:
             yield from walk_masked(node.body)
 
 

@@ -98,18 +98,19 @@ def masked_lines(body: tuple[ir.Masked, ...], indent: str) -> Iterator[str]:
 def expr_text(node: ir.Expr) -> str:
     """Return the text of an expression."""
     match node:
-        case ir.Const(value, dtype):
-            return f"{number_text(value)}:{type_name(dtype)}"
         case ir.Var():
             return var_text(node)
+        case ir.Apply():
+            name, texts = node.op.name, [expr_text(a) for a in node.args]
+            if name.isidentifier():
+                return f"{name}({', '.join(texts)})"
+            if len(texts) == 1:
+                return f"({name.removeprefix('u')}{texts[0]})"
+            return f"({texts[0]} {name} {texts[1]})"
+        case ir.Const(value, dtype):
+            return f"{number_text(value)}:{type_name(dtype)}"
         case ir.Cast(arg, dtype):
             return f"{type_name(dtype)}({expr_text(arg)})"
-        case ir.Apply(op, (arg,)) if not op.name.isidentifier():
-            return f"({op.name.removeprefix('u')}{expr_text(arg)})"
-        case ir.Apply(op, (left, right)) if not op.name.isidentifier():
-            return f"({expr_text(left)} {op.name} {expr_text(right)})"
-        case ir.Apply(op, args):
-            return f"{op.name}({', '.join(map(expr_text, args))})"
         case ir.Select(cond, yes, no):
             return f"select({expr_text(cond)}, {expr_text(yes)}, {expr_text(no)})"
         case ir.IterationLimit():

@@ -6,7 +6,6 @@ decides by cost alone; the C compiler shares and moves what is left between plai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from mexdask import ir
@@ -58,7 +57,7 @@ class Sharing:
 
     def __init__(self) -> None:
         self.made = 0
-        self.costly: dict[int, tuple[ir.Expr, list[ir.Expr]]] = {}
+        self.costly: dict[int, tuple[ir.Masked, list[ir.Expr]]] = {}
 
     def body(self, body: Body) -> Body:
         """Return statements with what they share computed in front of the first that wants it."""
@@ -97,16 +96,17 @@ class Sharing:
                 best = value, first, last
         return best
 
-    def costly_parts(self, node: ir.Masked) -> Iterator[ir.Expr]:
-        """Yield the costly expressions in a statement and those inside it, not constant ones."""
-        for inner in ir.walk_masked((node,)):
-            for expression in ir.masked_expressions(inner):
-                # The expression is kept, so that its identity is given to no other.
-                _, found = self.costly.get(id(expression), (None, None))
-                if found is None:
-                    found = [p for p in ir.parts(expression) if is_costly(p) and ir.reads(p)]
-                    self.costly[id(expression)] = expression, found
-                yield from found
+    def costly_parts(self, node: ir.Masked) -> list[ir.Expr]:
+        """Return the costly expressions in a statement and those inside it, not constant ones."""
+        if id(node) not in self.costly:
+            expressions = ir.masked_expressions(node)
+            found = [p for e in expressions for p in ir.parts(e) if is_costly(p) and ir.reads(p)]
+            if isinstance(node, (ir.Guard, ir.Loop)):
+                for inner in node.body:
+                    found += self.costly_parts(inner)
+            # The statement is kept, so that its identity is given to no other.
+            self.costly[id(node)] = node, found
+        return self.costly[id(node)][1]
 
 
 def replaced(node: ir.Masked, value: ir.Expr, held: ir.Var) -> ir.Masked:

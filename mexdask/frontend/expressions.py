@@ -231,8 +231,8 @@ class ExpressionLowering(ValueLowering):
         self, op: Op, values: list[Value], place: Place, *, weak_stays_weak: bool
     ) -> Value:
         """Lower a row of the table on values: resolve dtypes, convert the operands."""
-        all_weak = all(is_weak(v.type) for v in values)
         types = [v.type for v in values]
+        all_weak = all(map(is_weak, types))
         if all_weak and weak_stays_weak:
             logical = op.name in ("&", "|", "^") and all(t is bool for t in types)
             types = [held(int if t is bool and not logical else t) for t in types]
