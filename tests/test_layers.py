@@ -46,6 +46,7 @@ FLOORS = {
     "prebuilt": 9,
     "cluster": 9,
     "doctor": 9,
+    "scope": 9,
     "xarray": 9,
     "cli": 10,
     "": 11,
@@ -56,6 +57,7 @@ THIRD_PARTY = {
     "settings": {"dask", "yaml"},
     "array": {"dask"},
     "labelled": {"xarray"},
+    "scope": {"xarray"},
     "cluster": {"distributed"},
     "cli": {"click"},
 }
