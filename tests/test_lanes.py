@@ -146,10 +146,12 @@ def f(a, b):
 ON_FLOATS = (
     "a % b", "a // b", "fmod(a, b)", "clip(a, b, c)", "isnan(a)", "isinf(a)", "isfinite(a)",
     "signbit(a)", "deg2rad(a)", "rad2deg(a)", "fdim(a, b)", "abs(a)", "fmin(a, b)", "fmax(a, b)",
-    "minimum(a, b)", "maximum(a, b)", "square(a)",
+    "minimum(a, b)", "maximum(a, b)", "square(a)", "nextafter(a, b)", "ldexp(a, n - 1)",
+    "ldexp(a, np.int32(n) * 700)", "ldexp(b, int(c))",
 )  # fmt: skip
 ON_INTEGERS = ("abs(a)", "clip(a, b, c)", "a ** 5", "a ** (abs(b) % 41)", "isfinite(a)", "isnan(a)",
-               "fmin(a, b)", "minimum(a, b)", "maximum(a, b)", "square(a)")  # fmt: skip
+               "fmin(a, b)", "minimum(a, b)", "maximum(a, b)", "square(a)", "fmod(a, b)",
+               "fmod(a, 10)", "fmod(a, 16)")  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", *INTEGERS.split()])

@@ -89,7 +89,7 @@ def divides_integers(masked: MaskedFunction) -> bool:
     """Tell whether a function has a division of integers that no shift does."""
     return any(
         isinstance(part, ir.Apply)
-        and part.op.name in ("//", "%")
+        and part.op.name in ("//", "%", "fmod")
         and part.dtype.kind in "iu"
         and part.dtype.itemsize >= 4
         for node in masked.statements

@@ -1,4 +1,7 @@
-"""Vectors of integers where no machine has an instruction: division, shifts, floats as integers."""
+"""Vectors of integers where no machine has an instruction: division, shifts, conversion.
+
+From floats to integers, and from integers to the exponents of floats.
+"""
 
 from __future__ import annotations
 
@@ -121,17 +124,56 @@ def shift(name: str, symbol: str, dtype: np.dtype) -> str:
 
 
 def from_float(name: str, source: np.dtype, dtype: np.dtype) -> str:
-    """Return the C function of a float as int64, INT64_MIN where it does not fit, then as dtype."""
+    """Return the C function of a float as int64, INT64_MIN where it does not fit, then as dtype.
+
+    What fits uint64 alone is brought down by 2**63 first, which only flips the highest bit.
+    """
     f, v = c_type(source), f"v{c_type(dtype)}"
     mask = "vi64" if source.itemsize == 8 else "vi32"
     s = "" if source.itemsize == 8 else "f"
-    wide = "__builtin_convertvector(fits, vi64)" if s else "fits"
-    back = "whole" if dtype.itemsize == 8 else f"__builtin_convertvector(whole, {v})"
+    wide = "__builtin_convertvector({0}, vi64)" if s else "{0}"
+    back = f"({v})whole" if dtype.itemsize == 8 else f"__builtin_convertvector(whole, {v})"
+    down = up = ""
+    if dtype == np.uint64:
+        down = (
+            f"    const {mask} high = ({mask})(a >= 0x1p63{s}) & ({mask})(a < 0x1p64{s});\n"
+            f"    a -= (v{f})(high & ({mask})(0x1p63{s} - (v{f}){{0}}));\n"
+        )
+        up = f"    whole ^= {wide.format('high')} & (-0x7fffffffffffffffLL - 1);\n"
     return (
-        f"static inline {v} {name}(v{f} a)\n{{\n"
+        f"static inline {v} {name}(v{f} a)\n{{\n{down}"
         f"    const {mask} fits = ({mask})(a >= -0x1p63{s}) & ({mask})(a < 0x1p63{s});\n"
         f"    vi64 whole = __builtin_convertvector((v{f})(({mask})a & fits), vi64);\n"
-        f"    const vi64 all = {wide};\n"
+        f"    const vi64 all = {wide.format('fits')};\n"
         "    whole = (whole & all) | (~all & (-0x7fffffffffffffffLL - 1));\n"
-        f"    return {back};\n}}\n"
+        f"{up}    return {back};\n}}\n"
     )
+
+
+# Each step brings the exponent nearer to what a normal number can have. One that goes down leaves
+# room for all digits, so that only the last product rounds, or all is lost anyway.
+LDEXP = """\
+static inline {v} {name}({v} a, {w} by)
+{{
+    const {w} low = ({w})(by < -5000), high = ({w})(by > 5000);
+    {i} n = __builtin_convertvector((by & ~(low | high)) | (low & -5000) | (high & 5000), {i});
+    for (int step = 0; step < 2; ++step) {{
+        const {i} up = ({i})(n > {most}), down = ({i})(n < {least});
+        a *= ({v})((((up & {most}) + (down & {lower})) + {most}) << {digits});
+        n -= (up & {most}) + (down & {lower});
+    }}
+    const {i} up = ({i})(n > {most}), down = ({i})(n < {least});
+    n = (n & ~(up | down)) | (up & {most}) | (down & {least});
+    return a * ({v})((n + {most}) << {digits});
+}}
+"""
+
+
+def power_of_two(name: str, dtype: np.dtype, exponent: np.dtype) -> str:
+    """Return the C function of floats times powers of two, rounded once as libm's ``ldexp``."""
+    info = np.finfo(dtype)
+    least = int(info.minexp)
+    return LDEXP.format(
+        name=name, v=f"v{c_type(dtype)}", w=f"v{c_type(exponent)}", i=f"vi{8 * dtype.itemsize}",
+        most=1 - least, least=least, lower=least + info.nmant + 1, digits=info.nmant,
+    )  # fmt: skip

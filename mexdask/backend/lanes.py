@@ -10,11 +10,12 @@ import numpy as np
 
 from mexdask import ir
 from mexdask.backend import integers, vmath
-from mexdask.backend.cexpr import c_cast, c_expr, c_literal, c_type
+from mexdask.backend.cexpr import c_expr, c_literal, c_type
 from mexdask.backend.layout import Gang
 from mexdask.backend.vectors import signed, vector
 from mexdask.backend.vmath.primitives import any_test
-from mexdask.dtypes import BOOL, UINT64
+from mexdask.dtypes import BOOL
+from mexdask.ops import TABLE
 
 INT32 = np.dtype("int32")
 LOGIC = {"+": "|", "*": "&", "&": "&", "|": "|", "^": "^", "maximum": "|", "minimum": "&"}
@@ -42,7 +43,7 @@ FORMS = {
     return r;
 }""",
     },
-    "i": {"abs": "SEL([a < 0], -a, a)"},
+    "i": {"abs": "SEL([a < 0], -a, a)", "fmod": "SEL([(a != 0) & ((b < 0) != (c < 0))], a - c, a)"},
     "u": {"abs": "a"},
     "f": {
         "maximum": "SEL([(a > b) | (a != a)], a, b)",
@@ -55,10 +56,16 @@ FORMS = {
         "isinf": "[((I)a & MAGNITUDE) == INFINITE]",
         "isfinite": "[((I)a & MAGNITUDE) < INFINITE]",
         "signbit": "[(I)a < 0]",
+        "nextafter": """{
+    V r = SEL([(a < b) == (a > 0)], (V)((I)a + 1), (V)((I)a - 1));
+    r = SEL([a == 0], (V)(((I)b & ~MAGNITUDE) | 1), r);
+    return SEL([(a != a) | (b != b)], a + b, SEL([a == b], b, r));
+}""",
     },
 }
 """C of operators on vectors ``a, b, c`` by dtype kind: ``V`` is their type, ``I`` the integers as
-wide, ``[...]`` a comparison as a mask, ``SEL`` a choice under one."""
+wide, ``[...]`` a comparison as a mask, ``SEL`` a choice under one. The ``fmod`` of integers takes
+their ``%``, which has the divisor's sign, and both."""
 BITS = {
     4: {"MAGNITUDE": "0x7fffffff", "INFINITE": "0x7f800000"},
     8: {"MAGNITUDE": "0x7fffffffffffffffLL", "INFINITE": "0x7ff0000000000000LL"},
@@ -76,12 +83,8 @@ def lanewise(statements: list[ir.Masked], plan: Gang) -> list[str]:
     writer = Writer(plan)
     parts = (p for n in statements for e in ir.masked_expressions(n) for p in ir.parts(e))
     for part in parts:
-        if not isinstance(part, (ir.Apply, ir.Cast)) or plan.is_uniform(part):
-            continue
-        if isinstance(part, ir.Apply):
+        if isinstance(part, ir.Apply) and not plan.is_uniform(part):
             writer.apply(part, [""] * len(part.args))
-        else:
-            writer.cast("", part.arg.dtype, part.dtype)
     return sorted(writer.slow)
 
 
@@ -155,14 +158,10 @@ class Writer:
             return f"sel_{c_type(dtype)}({text}, {one} - {zeros}, {zeros})"
         if source == BOOL:
             return f"({vector(dtype)})(-__builtin_convertvector({text}, {signed(dtype)}))"
-        if source.kind == "f" and dtype.kind in "iu" and dtype != UINT64:
+        if source.kind == "f" and dtype.kind in "iu":
             name = f"all_to_{c_type(source)}_{c_type(dtype)}"
             self.lanewise.setdefault(name, integers.from_float(name, source, dtype))
             return f"{name}({text})"
-        if source.kind == "f" and dtype.kind in "iu":
-            self.slow.add(f"{dtype.name}() of a float")
-            name = f"to_{c_type(source)}_{c_type(dtype)}"
-            return self.by_lane(name, c_cast("x0[l]", source, dtype), (source,), dtype, [text])
         return f"__builtin_convertvector({text}, {vector(dtype)})"
 
     def apply(self, node: ir.Apply, texts: list[str]) -> str:
@@ -196,6 +195,8 @@ class Writer:
             if name in LOGIC:
                 return f"({a} {LOGIC[name]} {b})"
             return f"(~{a})" if name == "~" else None
+        if name == "ldexp":
+            return self.scaling_form(dtype, node.args[1].dtype, a, b)
         if not same:
             return None
         if name in ("+", "-", "*") or (name == "/" and dtype.kind == "f"):
@@ -206,6 +207,10 @@ class Writer:
             return self.mask_of(f"{a} {name} {b}", dtype)
         if name in ("<<", ">>", "//", "%") and dtype.kind in "iu":
             return self.by_constant(name, node.args[1], a) or self.integer_form(node, a, b)
+        if name == "fmod" and dtype.kind in "iu":
+            rest = self.vector_form(ir.Apply(TABLE["%"], node.args, dtype), texts)
+            wanted = rest is not None and dtype.kind == "i"
+            return self.named_form(name, dtype, [str(rest), a, b]) if wanted else rest
         if name == "clip":
             texts = [self.named_form("maximum", dtype, texts[:2]) or "", texts[2]]
             return self.named_form("minimum", dtype, texts)
@@ -264,6 +269,12 @@ class Writer:
                 function, symbol, dtype, each, self.plan.lanes, self.plan.mask.itemsize,
                 constant=constant,
             )  # fmt: skip
+        return f"{function}({a}, {b})"
+
+    def scaling_form(self, dtype: np.dtype, exponent: np.dtype, a: str, b: str) -> str:
+        """Return a product with a power of two."""
+        function = f"all_ldexp_{c_type(dtype)}_{c_type(exponent)}"
+        self.lanewise.setdefault(function, integers.power_of_two(function, dtype, exponent))
         return f"{function}({a}, {b})"
 
     def by_lane(
