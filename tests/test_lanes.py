@@ -175,6 +175,27 @@ def test_functions_in_loops_are_computed_in_lanes(dtype: str):
             np.testing.assert_array_equal(bits(result), bits(expected), err_msg=message)
 
 
+@pytest.mark.parametrize("symbol", ["<", "<=", ">", ">=", "==", "!="])
+def test_integers_of_either_sign_compare_exactly_in_loops(symbol: str):
+    signed, unsigned = (edges(np.dtype(name)) for name in ("int64", "uint64"))
+    a, b = (side.ravel() for side in np.meshgrid(signed, unsigned))
+    loop = f"""
+def f(a, b):
+    met = np.float32(0.5)
+    for i in range(3):
+        if a {symbol} b:
+            met *= 2
+        if b {symbol} a:
+            met *= 3
+        a = a + 1
+        b = b - np.uint64(1)
+    return met
+"""
+    if host_target().isa in WIDE_LEVELS:
+        assert mexdask.explain(loop, a, b).form == "simd"
+    assert_all_equal(loop, a, b)
+
+
 def test_division_of_random_integers():
     rng = np.random.default_rng(4)
     bits = rng.integers(1, 63, 4000)

@@ -14,7 +14,7 @@ from mexdask.backend.cexpr import c_expr, c_literal, c_type
 from mexdask.backend.layout import Gang
 from mexdask.backend.vectors import signed, vector
 from mexdask.backend.vmath.primitives import any_test
-from mexdask.dtypes import BOOL
+from mexdask.dtypes import BOOL, INT64
 from mexdask.ops import TABLE
 
 INT32 = np.dtype("int32")
@@ -66,6 +66,16 @@ FORMS = {
 """C of operators on vectors ``a, b, c`` by dtype kind: ``V`` is their type, ``I`` the integers as
 wide, ``[...]`` a comparison as a mask, ``SEL`` a choice under one. The ``fmod`` of integers takes
 their ``%``, which has the divisor's sign, and both."""
+MIXED = {
+    "<": ("lt", "(a < 0) | ((vu64)a < b)"),
+    "<=": ("le", "(a < 0) | ((vu64)a <= b)"),
+    ">": ("gt", "(a > 0) & ((vu64)a > b)"),
+    ">=": ("ge", "(a >= 0) & ((vu64)a >= b)"),
+    "==": ("eq", "(a >= 0) & ((vu64)a == b)"),
+    "!=": ("ne", "(a < 0) | ((vu64)a != b)"),
+}
+"""C names of comparisons between int64 ``a`` and uint64 ``b``, and what they are."""
+MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 BITS = {
     4: {"MAGNITUDE": "0x7fffffff", "INFINITE": "0x7f800000"},
     8: {"MAGNITUDE": "0x7fffffffffffffffLL", "INFINITE": "0x7ff0000000000000LL"},
@@ -198,7 +208,7 @@ class Writer:
         if name == "ldexp":
             return self.scaling_form(dtype, node.args[1].dtype, a, b)
         if not same:
-            return None
+            return self.mixed_form(name, dtype, a, b) if name in MIXED else None
         if name in ("+", "-", "*") or (name == "/" and dtype.kind == "f"):
             return f"({a} {name} {b})"
         if name in ("&", "|", "^"):
@@ -269,6 +279,17 @@ class Writer:
                 function, symbol, dtype, each, self.plan.lanes, self.plan.mask.itemsize,
                 constant=constant,
             )  # fmt: skip
+        return f"{function}({a}, {b})"
+
+    def mixed_form(self, name: str, dtype: np.dtype, a: str, b: str) -> str:
+        """Return a comparison of int64 with uint64, or of uint64 with int64."""
+        if dtype.kind == "u":
+            name, a, b = MIRRORED.get(name, name), b, a
+        stem, text = MIXED[name]
+        function = f"all_{stem}_iu"
+        body = self.mask_of(text, INT64)
+        text = f"static inline vm {function}(vi64 a, vu64 b) {{ return {body}; }}\n"
+        self.lanewise.setdefault(function, text)
         return f"{function}({a}, {b})"
 
     def scaling_form(self, dtype: np.dtype, exponent: np.dtype, a: str, b: str) -> str:
