@@ -236,6 +236,31 @@ report(theirs=theirs, result=results[0])
     assert ours["compiled"] == 1
 
 
+def test_fork_while_the_compiler_is_started(environ):
+    """The child has a copy of the pipe by which its parent hears that the compiler has begun."""
+    code = """
+import subprocess
+begun, fork_exec = threading.Event(), subprocess._fork_exec
+def slow_fork_exec(*args):
+    pid = fork_exec(*args)
+    begun.set()
+    time.sleep(0.3)
+    return pid
+subprocess._fork_exec = slow_fork_exec
+builder = threading.Thread(target=run)
+builder.start()
+begun.wait()
+pid = os.fork()
+if pid == 0:
+    time.sleep(60)
+    os._exit(0)
+builder.join(30)
+report(waited_for_the_child=builder.is_alive())
+os.kill(pid, 9)
+"""
+    assert not said(started(FORK + code, environ))["waited_for_the_child"]
+
+
 def test_fork_while_other_threads_run(environ):
     code = """
 run()

@@ -150,6 +150,8 @@ class Writer:
         text = c_expr(node, self.plan.names)
         if node.dtype == BOOL:
             return f"((vm){{0}} - ({c_type(self.plan.mask)}){text})"
+        if isinstance(node, ir.Select):  # of narrow integers, which C makes int, and vectors refuse
+            text = f"({c_type(node.dtype)}){text}"
         return f"({text} - ({vector(node.dtype)}){{0}})"
 
     def mask_of(self, comparison: str, dtype: np.dtype) -> str:

@@ -69,9 +69,14 @@ def acquire(fd: int, answer: Future[LockState]) -> None:
 
 
 def release(fd: int) -> None:
-    """Close a lock's file, which unlocks it."""
+    """Unlock and close a lock's file.
+
+    Closing alone would leave the lock to a child that was forked before it could know the file.
+    """
     if fd in _held:  # not in a child forked meanwhile, where the number may mean another file
         _held.discard(fd)
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
 

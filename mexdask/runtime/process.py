@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,14 @@ except ImportError:  # Windows, where nothing is compiled
 
 LARGEST_FILE = 64 << 20
 MERCY = 5.0
+LONGEST_START = 2.0
 LIMITS_PROGRAM, TIMEOUT_PROGRAM = "/usr/bin/prlimit", "/usr/bin/timeout"
+
+
+# Whoever starts a program reads a pipe until it has begun. A child that another thread forks
+# meanwhile keeps the pipe open, and would be waited for: hence a fork waits for the start.
+_starting = threading.Lock()
+_fork = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +72,17 @@ def run(
     """
     deadline = time.monotonic() + seconds
     with unnamed_file() as output:
-        process = subprocess.Popen(
-            bounded(argv, seconds),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env={**environ, "LC_ALL": "C", "TMPDIR": "."},
-            start_new_session=True,
-            umask=0o077,
-        )
+        with _starting:
+            process = subprocess.Popen(
+                bounded(argv, seconds),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**environ, "LC_ALL": "C", "TMPDIR": "."},
+                start_new_session=True,
+                umask=0o077,
+            )
         code = finish(process, deadline)
         output.seek(0)
         return Ended(code, output.read(most).decode(errors="replace"))
@@ -133,3 +142,28 @@ def wait_for_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
         return bool(poll.poll(remaining * 1000))
     finally:
         os.close(pidfd)
+
+
+def _before_fork() -> None:
+    """Wait, but not for ever, until no program is being started."""
+    _fork.waited = _starting.acquire(timeout=LONGEST_START)
+
+
+def _after_fork_in_parent() -> None:
+    """Let programs be started again."""
+    if _fork.waited:
+        _starting.release()
+
+
+def _after_fork_in_child() -> None:
+    """Give a forked child its own mutex: its parent's may be held by a thread it lacks."""
+    global _starting
+    _starting = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
