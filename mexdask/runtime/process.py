@@ -146,6 +146,7 @@ def wait_for_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 def _before_fork() -> None:
     """Wait, but not for ever, until no program is being started."""
+    _fork.waited = False  # if Ctrl-C ends the wait
     _fork.waited = _starting.acquire(timeout=LONGEST_START)
 
 
