@@ -34,6 +34,8 @@ LEVEL = {64: "x86-64-v4", 32: "x86-64-v3", 16: "x86-64-v2"}
 HOST = host_target().isa
 WARNINGS = ("-Wall", "-Wextra")
 TOLERATED = ("tautological-compare", "type-limits", "overflow", "psabi")
+QUICK = ("-O1", "-ftree-vectorize")
+"""Half the time of -O3, which random kernels and comparisons of levels have."""
 SHARE = 40
 """Kernels in one file; files are compiled side by side."""
 

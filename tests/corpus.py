@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from batch import Library
+from batch import QUICK, Library
 from edges import DTYPES, columns, edges
 
 from mexdask.api import kernel
@@ -137,4 +137,5 @@ def failing() -> list[Case]:
 def library() -> Library:
     """Return the native code of every case."""
     with tempfile.TemporaryDirectory() as directory:
-        return Library([case.specialisation.result.function for case in load()], Path(directory))
+        functions = [case.specialisation.result.function for case in load()]
+        return Library(functions, Path(directory), QUICK)

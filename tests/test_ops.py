@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch import Library
+from batch import QUICK, Library
 from edges import DTYPES, Array, assert_same, columns
 from exact import EXACT, largest_error
 
@@ -101,7 +101,7 @@ ROWS = rows()
 def library() -> Library:
     """Return the native code of every row."""
     with tempfile.TemporaryDirectory() as directory:
-        return Library([row.function for row in ROWS], Path(directory))
+        return Library([row.function for row in ROWS], Path(directory), QUICK)
 
 
 @pytest.fixture(params=[pytest.param("native", marks=pytest.mark.compiler), "interpreter"])
