@@ -348,6 +348,25 @@ def both_nan(a: Any, b: Any) -> bool:
 
 @pytest.mark.parametrize("jit", ENGINES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("others", [[], [math.nan], [1.5, math.inf], [-1.5, -math.inf, math.nan]])
+def test_minus_zero_is_below_zero_wherever_they_stand(others: list[float], dtype: str, jit: str):
+    rng = np.random.default_rng(6)
+    call = "min(x), max(x), nanmin(x), nanmax(x)"
+    for size in (2, 31, 32, 64, 65, 1024, 1500, 2100):
+        for pool in ([0.0, -0.0], [0.0], [-0.0]):
+            x = rng.choice(np.array([*pool, *others], dtype), size)
+            got = mexdask.apply(f"def f(x):\n    return {call}", x, jit=jit)
+            by_sign = sorted(x[x == x], key=lambda v: (v, not np.signbit(v))) or [np.nan]
+            least, largest = by_sign[0], by_sign[-1]
+            if np.isnan(x).any():
+                assert np.isnan(got[:2]).all()
+            else:
+                assert repr(got[:2]) == repr((least, largest))
+            assert repr(got[2:]) == repr((least, largest))
+
+
+@pytest.mark.parametrize("jit", ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sums_are_as_accurate_as_numpys(jit: str, dtype: str):
     rng = np.random.default_rng(5)
     for x in (

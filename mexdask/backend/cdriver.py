@@ -84,6 +84,10 @@ VISIT = """\
         int failed = line(dim[last], at, {rest}, p, step[last]{more});
         if (failed) return failed;"""
 
+AHEAD = 4096
+"""Bytes of the inputs that are fetched while the buffer is reduced, as the machine's prefetching
+stops where the reading does. More of them would push the buffer out of the first-level cache."""
+
 REDUCING_VISIT = """\
         for (i64 from = 0; from < dim[last];) {{
             i64 room = {buffer} - filled, n = dim[last] - from < room ? dim[last] - from : room;
@@ -99,6 +103,9 @@ REDUCING_VISIT = """\
             from += n;
             filled += n;
             if (filled < {buffer}) continue;
+            for (int a = 0; a < {inputs}; ++a)
+                for (int ahead = 0; ahead < {ahead}; ahead += 64)
+                    __builtin_prefetch(p[a] + from * step[last][a] + ahead);
 {reduce}
             filled = 0;
         }}"""
@@ -158,7 +165,8 @@ def reducing_visit(function: ir.Function, inputs: int) -> str:
         for k in range(len(function.results))
     ]
     return REDUCING_VISIT.format(
-        buffer=BUFFER, inputs=inputs, arrays=inputs + len(function.results),
+        buffer=BUFFER, ahead=AHEAD // max(1, inputs), inputs=inputs,
+        arrays=inputs + len(function.results),
         buffers="\n".join(pointers), rest=call_rest(),
         more="".join(places(function, "from")) + scalars(function), reduce=reduce_calls(function),
     )  # fmt: skip

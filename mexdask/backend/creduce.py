@@ -4,8 +4,7 @@ The record's words are those of ``reductions``: value, rest, count. A float sum 
 columns of at most 4 terms, which every vector width holds, added up pairwise (Higham, The accuracy
 of floating point summation, 1993); the buffers' sums are added with Neumaier's compensation
 (Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen, 1974).
-Extremes of floats are those of integers in the same order, so that -0.0 is smaller than 0.0
-wherever the two stand.
+Extremes are taken in 32 columns too; -0.0 is smaller than 0.0 wherever the two stand.
 """
 
 from __future__ import annotations
@@ -57,23 +56,41 @@ INTEGERS = """\
     r[0].u = value;
 """
 TRUTH = """\
-    i64 value = r[0].i;
+    u{bits} value = (u{bits})r[0].i;
     const i64 taken = n;
     for (i64 k = 0; k < n; ++k) value {step} b[k] != 0;
-    r[0].i = value;
+    r[0].i = (i64)value;
 """
 EXTREME = """\
-    {t} best = {worst};
-    i64 taken = n;
-    u64 nans = 0;
-    for (i64 k = 0; k < n; ++k) {{
-        {t} key;
-{load}
-        best = key {better} best ? key : best;
+    {t} best[32];{nans}
+    i64 k = 0, taken = n;
+    for (int l = 0; l < 32; ++l) best[l] = {worst};
+    for (; k + 32 <= n; k += 32)
+        for (int l = 0; l < 32; ++l) {{
+            const {t} x = b[k + l];
+            best[l] = x {better} best[l] ? x : best[l];{count}
+        }}
+    for (int l = 0; k < n; ++k) {{
+        const {t} x = b[k];
+        best[l] = x {better} best[l] ? x : best[l];{count}
+    }}
+    for (int l = 1; l < 32; ++l) {{
+        best[0] = best[l] {better} best[0] ? best[l] : best[0];{join}
     }}
 {unload}
     r[1].f += (f64)n;
 """
+# A comparison knows no order of zeros. Where they are what is found, another look tells.
+EXTREME_OF_FLOATS = """\
+    {t} found = best[0];
+    if (found == 0) {{
+        int has = 0;
+        for (k = 0; k < n; ++k) has |= (b[k] == 0) & {is_wanted}__builtin_signbit(b[k]);
+        found = has ? {zero} : {other_zero};
+    }}
+    const i64 mine = found {better} r[0].f
+        || (found == r[0].f && __builtin_signbit({negative}));
+{left_out}    if (taken && (!r[2].i || mine)) r[0].f = found;"""
 
 
 def reducer_name(function: ir.Function, number: int) -> str:
@@ -101,7 +118,7 @@ def reducer_body(row: Reduction, dtype: np.dtype) -> str:
     """Return the statements that reduce ``n`` elements at ``b`` into the record ``r``."""
     skips = row.skips_nan and dtype.kind == "f"
     if row.merge in ("any", "all"):
-        return TRUTH.format(step="|=" if row.merge == "any" else "&=")
+        return TRUTH.format(step="|=" if row.merge == "any" else "&=", bits=8 * dtype.itemsize)
     if row.merge in ("min", "max"):
         return extreme(row.merge, dtype, skips)
     in_floats = dtype.kind == "f" or row.is_mean
@@ -127,35 +144,26 @@ def of_floats(op: str, start: str, step: str, count: str, skips: bool) -> str:
 
 def extreme(merge: str, dtype: np.dtype, skips: bool) -> str:
     """Return the statements for the smallest or largest element."""
-    better = "<" if merge == "min" else ">"
-    bits = 8 * dtype.itemsize
+    least = merge == "min"
+    better = "<" if least else ">"
     if dtype.kind != "f":
         word = "u" if dtype.kind == "u" else "i"
-        t = "u64" if word == "u" else "i64"
-        unload = f"    if (taken && (!r[2].i || best {better} r[0].{word})) r[0].{word} = best;"
-        body = EXTREME.format(t=c_type(dtype) if dtype.kind != "b" else "u8", worst="b[0]",
-                              better=better, load="        key = b[k];", unload=unload)  # fmt: skip
-        return body.replace("    u64 nans = 0;\n", "").replace("= best;", f"= ({t})best;")
-    t = f"i{bits}"
-    top = "0x7fffffffffffffffLL" if bits == 64 else "0x7fffffff"
-    worst = top if merge == "min" else f"(-{top} - 1)"
-    nan = f"(key & {top}) > {'0x7ff0000000000000LL' if bits == 64 else '0x7f800000'}"
-    load = (
-        "        __builtin_memcpy(&key, b + k, sizeof key);\n"
-        f"        const {t} nan = {nan};\n"
-        "        nans += (u64)nan;\n"
-        f"        key ^= (key >> {bits - 1}) & {top};\n"
-        f"        key = nan ? {worst} : key;"
-    )
-    unload = (
-        f"    best ^= (best >> {bits - 1}) & {top};\n"
-        f"    {c_type(dtype)} found;\n"
-        "    __builtin_memcpy(&found, &best, sizeof found);\n"
-        + ("    taken -= (i64)nans;\n" if skips else "")
-        + f"    i64 mine = found {better} r[0].f || (found == r[0].f && "
-        f"__builtin_signbit({'found' if merge == 'min' else 'r[0].f'}));\n"
-        "    if (taken && (!r[2].i || mine)) r[0].f = found;"
-    )
+        unload = f"    if (!r[2].i || best[0] {better} r[0].{word}) r[0].{word} = best[0];"
+        t = c_type(dtype) if dtype.kind != "b" else "u8"
+        return EXTREME.format(t=t, worst="b[0]", better=better, unload=unload,
+                              nans="", count="", join="")  # fmt: skip
+    zeros = ("-0.0", "0.0") if least else ("0.0", "-0.0")
+    unload = EXTREME_OF_FLOATS.format(
+        t=c_type(dtype), better=better, zero=zeros[0], other_zero=zeros[1],
+        is_wanted="!!" if least else "!", negative="found" if least else "r[0].f",
+        left_out="    taken -= nans[0];\n" if skips else "",
+    )  # fmt: skip
     if not skips:
-        unload += '\n    if (nans) r[0].f = __builtin_nan("");'
-    return EXTREME.format(t=t, worst=worst, better=better, load=load, unload=unload)
+        unload += '\n    if (nans[0]) r[0].f = __builtin_nan("");'
+    # Counted in integers as wide, which the same vectors hold.
+    return EXTREME.format(
+        t=c_type(dtype), worst=f"{'' if least else '-'}__builtin_inf()", better=better,
+        nans=f"\n    i{8 * dtype.itemsize} nans[32] = {{0}};",
+        count="\n            nans[l] += x != x;", join="\n        nans[0] += nans[l];",
+        unload=unload,
+    )  # fmt: skip
