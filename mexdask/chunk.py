@@ -151,6 +151,10 @@ def run_once(stage: Stage, arguments: Sequence[Array], settings: KernelSettings)
     tuple of numpy.generic
         The results.
     """
+    match stage.function.body:
+        case (ir.Return(values),) if all(isinstance(v, ir.Var) for v in values):
+            given = {p.var: a for p, a in zip(stage.function.params, arguments, strict=True)}
+            return tuple(given[v].astype(v.dtype)[()] for v in values if isinstance(v, ir.Var))
     outs = outputs(stage.function, ())
     end = run_interpreted(stage, arguments, outs, (), WHOLE, settings)
     settle(end, stage, arguments, (), WHOLE, settings)
