@@ -6,10 +6,13 @@ Integers never meet C's own ``/ % << >>`` or unary minus where those trap or are
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
+from mexdask import ir
 from mexdask.backend import vmath
+from mexdask.backend.cexpr import Names
 from mexdask.dtypes import NATIVE
 
 ROW_BY_C = {row.c: dtype for dtype, row in NATIVE.items()}
@@ -110,6 +113,21 @@ u64 me_trips(i64 start, i64 stop, i64 step) {
 }
 
 
+OPAQUE = """\
+// GCC 12 takes "v = c ? A : v" in a loop for the larger of A and the constant that v was before,
+// and loses nans and the signs of zeros. What it does not know to be a constant it computes right.
+#if !defined(__GNUC__) || defined(__clang__)
+#define OPAQUE(x)
+#elif defined(__SSE2__)
+#define OPAQUE(x) __asm__("" : "+x"(x))
+#elif defined(__aarch64__)
+#define OPAQUE(x) __asm__("" : "+w"(x))
+#else
+#define OPAQUE(x) __asm__("" : "+m"(x))
+#endif
+"""
+
+
 def helpers(text: str, width: int = 0) -> str:
     """Return the definitions of all that C text calls, callees first: helpers, vector math, libm.
 
@@ -123,7 +141,14 @@ def helpers(text: str, width: int = 0) -> str:
     order: dict[str, str] = {}
     collect(text, order)
     own = "".join(f"static inline {body}\n" for body in order.values())
-    return prototypes(text + own) + vmath.definitions(text + own, width) + own
+    opaque = OPAQUE if "OPAQUE(" in text else ""
+    return opaque + prototypes(text + own) + vmath.definitions(text + own, width) + own
+
+
+def before_loop(assigned: Iterable[ir.Var], names: Names, indent: str) -> list[str]:
+    """Return the lines in front of a loop that keep from the compiler what its floats are."""
+    floats = dict.fromkeys(names[v] for v in assigned if v.dtype.kind == "f")
+    return [f"{indent}OPAQUE({name});" for name in floats]
 
 
 def collect(text: str, order: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from mexdask import ir
 from mexdask.backend.cabi import CALL_STRUCT
 from mexdask.backend.cdriver import INDENT, entry, key_symbol, line_params, operands
 from mexdask.backend.cexpr import Names, c_expr, c_type
-from mexdask.backend.cprelude import helpers
+from mexdask.backend.cprelude import before_loop, helpers
 from mexdask.dtypes import BOOL, ROWS
 
 TYPES = "".join(f"typedef {row.c_base} {row.c};\n" for row in ROWS)
@@ -88,11 +88,13 @@ def statements(body: tuple[ir.Stmt, ...], names: Names, indent: str) -> Iterator
                     yield from statements(orelse, names, deeper)
                 yield f"{indent}}}"
             case ir.For(counter, trips, inner):
+                yield from before_loop(targets(node), names, indent)
                 i = names[counter]
                 yield f"{indent}for ({i} = 0; {i} < {c_expr(trips, names)}; ++{i}) {{"
                 yield from statements(inner, names, deeper)
                 yield f"{indent}}}"
             case ir.While(head, cond, inner):
+                yield from before_loop(targets(node), names, indent)
                 yield f"{indent}for (;;) {{"
                 yield from statements(head, names, deeper)
                 if cond != ir.Const(True, BOOL):
@@ -119,6 +121,11 @@ def statements(body: tuple[ir.Stmt, ...], names: Names, indent: str) -> Iterator
                 yield f"{indent}if ({c_expr(failed, names)}) return {site + 1};"
             case _:
                 assert_never(node)
+
+
+def targets(loop: ir.Stmt) -> Iterator[ir.Var]:
+    """Yield what a loop assigns."""
+    return (node.target for node in ir.walk((loop,)) if isinstance(node, ir.Assign))
 
 
 # The loops around it.

@@ -16,11 +16,12 @@ from mexdask import ir
 from mexdask.backend.cabi import CALL_STRUCT
 from mexdask.backend.cdriver import INDENT, entry, key_symbol
 from mexdask.backend.cexpr import c_expr, c_type
-from mexdask.backend.cprelude import helpers
+from mexdask.backend.cprelude import before_loop, helpers
 from mexdask.backend.cscalar import TYPES
 from mexdask.backend.gangs import line, staging, streaming
 from mexdask.backend.lanes import WAY, Writer, of_way
 from mexdask.backend.layout import Gang, gang_of, in_lanes, is_near
+from mexdask.backend.lockstep import targets
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.vectors import vector, vector_types
 from mexdask.dtypes import BOOL
@@ -263,6 +264,8 @@ class Statements:
 
     def loop(self, node: ir.Loop, indent: str) -> Iterator[str]:
         """Yield a loop, which its own statements leave once no lane is alive in it."""
+        scalars = sorted(targets(node.body) & self.plan.uniform, key=lambda v: v.name)
+        yield from before_loop(scalars, self.plan.names, indent)
         yield f"{indent}if (any_lane({self.alive(node.live)})) for (;;) {{"
         yield from self.lines(node.body, indent + INDENT, node)
         if loses_lanes_inside(node):
