@@ -206,7 +206,7 @@ class Writer:
         if scope.depth > 0:
             kinds.append("jump")
         if scope.depth == 0:
-            kinds.append("swap")
+            kinds += ["swap", "search"]
         return kinds
 
     def assign_lines(self, scope: Scope, indent: str) -> list[str]:
@@ -261,6 +261,24 @@ class Writer:
         lines = [f"{indent}{counter} = 1", f"{indent}for {counter} in range({bounds}):"]
         body = self.inner(scope, counters=(*scope.counters, counter), in_loop=True)
         lines += self.block(body, indent + " ", self.pick((1, 2, 3)))
+        scope.counters = (*scope.counters, counter)
+        return lines
+
+    def search_lines(self, scope: Scope, indent: str) -> list[str]:
+        """Write a loop that may replace a constant, which compilers make vectors of."""
+        name, at, counter = self.name("v"), self.name("v"), self.name("i")
+        dtype, integer = self.pick(DTYPES), self.pick(("int32", "int64"))
+        by = self.expression(np.dtype(integer), scope, 1)
+        lines = [
+            f"{indent}{name} = np.{dtype.name}({self.literal(dtype)})",
+            f"{indent}{at} = np.{integer}({by})",
+            f"{indent}{counter} = 1",
+            f"{indent}for {counter} in range({self.pick((8, 37))}):",
+            f"{indent} if {at} & 7 {self.pick(('==', '>', '!='))} {self.pick((0, 3, 6))}:",
+            f"{indent}  {name} = np.{dtype.name}({self.literal(dtype)})",
+            f"{indent} {at} += np.{integer}(3)",
+        ]
+        scope.names |= {name: dtype, at: np.dtype(integer)}
         scope.counters = (*scope.counters, counter)
         return lines
 
