@@ -113,9 +113,9 @@ u64 me_trips(i64 start, i64 stop, i64 step) {
 }
 
 
+# GCC 12 takes "v = c ? A : v" in a loop for the larger of A and the constant that v was before, and
+# loses nans and the signs of zeros. What it does not know to be a constant it computes right.
 OPAQUE = """\
-// GCC 12 takes "v = c ? A : v" in a loop for the larger of A and the constant that v was before,
-// and loses nans and the signs of zeros. What it does not know to be a constant it computes right.
 #if !defined(__GNUC__) || defined(__clang__)
 #define OPAQUE(x)
 #elif defined(__SSE2__)
