@@ -82,6 +82,17 @@ u64 me_tou64_{n}({n} a) {{
     if (a >= ({n})0x1p63 && a < ({n})0x1p64) return (u64)(i64)(a - ({n})0x1p63) + (1ULL << 63);
     return (u64)me_toi64_{n}(a);
 }}""",
+    ("opaque", "f"): """\
+{n} me_opaque_{n}({n} a) {{
+#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__SSE2__)
+    __asm__("" : "+x"(a));
+#else
+    __asm__("" : "+m"(a));
+#endif
+#endif
+    return a;
+}}""",
     ("ldexp", "f"): """\
 {n} me_ldexp_{n}({n} a, i64 b) {{
     return ldexp{s}(a, (int)(b < -5000 ? -5000 : b > 5000 ? 5000 : b));
@@ -113,21 +124,6 @@ u64 me_trips(i64 start, i64 stop, i64 step) {
 }
 
 
-# GCC 12 takes "v = c ? A : v" in a loop for the larger of A and the constant that v was before, and
-# loses nans and the signs of zeros. What it does not know to be a constant it computes right.
-OPAQUE = """\
-#if !defined(__GNUC__) || defined(__clang__)
-#define OPAQUE(x)
-#elif defined(__SSE2__)
-#define OPAQUE(x) __asm__("" : "+x"(x))
-#elif defined(__aarch64__)
-#define OPAQUE(x) __asm__("" : "+w"(x))
-#else
-#define OPAQUE(x) __asm__("" : "+m"(x))
-#endif
-"""
-
-
 def helpers(text: str, width: int = 0) -> str:
     """Return the definitions of all that C text calls, callees first: helpers, vector math, libm.
 
@@ -141,14 +137,17 @@ def helpers(text: str, width: int = 0) -> str:
     order: dict[str, str] = {}
     collect(text, order)
     own = "".join(f"static inline {body}\n" for body in order.values())
-    opaque = OPAQUE if "OPAQUE(" in text else ""
-    return opaque + prototypes(text + own) + vmath.definitions(text + own, width) + own
+    return prototypes(text + own) + vmath.definitions(text + own, width) + own
 
 
 def before_loop(assigned: Iterable[ir.Var], names: Names, indent: str) -> list[str]:
-    """Return the lines in front of a loop that keep from the compiler what its floats are."""
-    floats = dict.fromkeys(names[v] for v in assigned if v.dtype.kind == "f")
-    return [f"{indent}OPAQUE({name});" for name in floats]
+    """Return the lines in front of a loop that keep from the compiler what its floats are.
+
+    GCC 12 takes ``v = c ? A : v`` in a loop for the larger of A and the constant that v was before,
+    and loses nans and the signs of zeros. What it does not know to be a constant it computes right.
+    """
+    floats = dict.fromkeys(v for v in assigned if v.dtype.kind == "f")
+    return [f"{indent}{names[v]} = me_opaque_{NATIVE[v.dtype].c}({names[v]});" for v in floats]
 
 
 def collect(text: str, order: dict[str, str]) -> None:
