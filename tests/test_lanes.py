@@ -151,7 +151,8 @@ ON_FLOATS = (
 )  # fmt: skip
 ON_INTEGERS = ("abs(a)", "clip(a, b, c)", "a ** 5", "a ** (abs(b) % 41)", "isfinite(a)", "isnan(a)",
                "fmin(a, b)", "minimum(a, b)", "maximum(a, b)", "square(a)", "fmod(a, b)",
-               "fmod(a, 10)", "fmod(a, 16)")  # fmt: skip
+               "fmod(a, 10)", "fmod(a, 16)", "a // b", "a % b", "a // 10", "a % 10",
+               "100 // b")  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", *INTEGERS.split()])
@@ -173,6 +174,27 @@ def test_functions_in_loops_are_computed_in_lanes(dtype: str):
         for call, result, expected in zip(calls, got, want, strict=True):
             message = f"{simd}: {call}"
             np.testing.assert_array_equal(bits(result), bits(expected), err_msg=message)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])
+def test_narrow_integers_are_divided_in_lanes(dtype: str):
+    calls = ("a // b", "a % b", "fmod(a, b)", "a // 10", "a % 10", "fmod(a, 10)", "100 // b")
+    values = "".join(f"        r{k} = r{k} + {call}\n" for k, call in enumerate(calls))
+    starts = "".join(f"    r{k} = np.{dtype}(0)\n" for k in range(len(calls)))
+    results = ", ".join(f"r{k}" for k in range(len(calls)))
+    text = (
+        f"def f(a, b, n):\n{starts}    while n > 0:\n{values}        n -= 1\n"
+        f"    return {results}\n"
+    )
+    values = np.unique(np.append(edges(np.dtype(dtype)), np.arange(-9, 10).astype(dtype)))
+    a, b = (side.ravel() for side in np.meshgrid(values, values))
+    trips = np.arange(a.size, dtype="int32") % 3
+    if host_target().isa in WIDE_LEVELS:
+        assert mexdask.explain(text, a, b, trips).form == "simd"
+    want = mexdask.apply(text, a, b, trips, jit="off")
+    for simd, got in zip(WIDTHS, at_every_width(text, a, b, trips), strict=True):
+        for call, result, expected in zip(calls, got, want, strict=True):
+            np.testing.assert_array_equal(result, expected, err_msg=f"{simd}: {call}")
 
 
 @pytest.mark.parametrize("symbol", ["<", "<=", ">", ">=", "==", "!="])

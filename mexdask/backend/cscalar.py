@@ -88,13 +88,13 @@ def statements(body: tuple[ir.Stmt, ...], names: Names, indent: str) -> Iterator
                     yield from statements(orelse, names, deeper)
                 yield f"{indent}}}"
             case ir.For(counter, trips, inner):
-                yield from before_loop(targets(node), names, indent)
+                yield from before_loop(sometimes_assigned(node), names, indent)
                 i = names[counter]
                 yield f"{indent}for ({i} = 0; {i} < {c_expr(trips, names)}; ++{i}) {{"
                 yield from statements(inner, names, deeper)
                 yield f"{indent}}}"
             case ir.While(head, cond, inner):
-                yield from before_loop(targets(node), names, indent)
+                yield from before_loop(sometimes_assigned(node), names, indent)
                 yield f"{indent}for (;;) {{"
                 yield from statements(head, names, deeper)
                 if cond != ir.Const(True, BOOL):
@@ -123,9 +123,19 @@ def statements(body: tuple[ir.Stmt, ...], names: Names, indent: str) -> Iterator
                 assert_never(node)
 
 
-def targets(loop: ir.Stmt) -> Iterator[ir.Var]:
-    """Yield what a loop assigns."""
-    return (node.target for node in ir.walk((loop,)) if isinstance(node, ir.Assign))
+def sometimes_assigned(loop: ir.For | ir.While) -> Iterator[ir.Var]:
+    """Yield what a loop may leave as it was, or set to a value that is not made of it."""
+    inside = tuple(ir.walk((loop,)))[1:]
+    skips = any(isinstance(n, ir.Continue | ir.Leave) for n in inside)
+    branching = tuple(n for n in inside if isinstance(n, ir.If | ir.For | ir.While))
+    for node in inside if skips else ir.walk(branching):
+        if isinstance(node, ir.Assign) and node.target not in ir.reads(node.value):
+            yield node.target
+    for node in inside:
+        if isinstance(node, ir.Assign) and any(
+            isinstance(part, ir.Select) for part in ir.parts(node.value)
+        ):
+            yield node.target
 
 
 # The loops around it.

@@ -264,7 +264,7 @@ class Writer:
             else f"({a} & {c_literal(n - 1, by.dtype)})"
         )
 
-    def integer_form(self, node: ir.Apply, a: str, b: str) -> str | None:
+    def integer_form(self, node: ir.Apply, a: str, b: str) -> str:
         """Return shifts and floor division of integers by a lane's own number."""
         dtype, symbol = node.args[0].dtype, node.op.name
         constant = isinstance(node.args[1], ir.Const)
@@ -272,7 +272,9 @@ class Writer:
         if symbol in ("<<", ">>"):
             self.lanewise.setdefault(function, integers.shift(function, symbol, dtype))
         elif dtype.itemsize < 4:
-            return None
+            wide = ir.Apply(node.op, tuple(widened(arg) for arg in node.args), INT32)
+            a, b = (self.cast(text, dtype, INT32) for text in (a, b))
+            return self.cast(self.integer_form(wide, a, b), INT32, dtype)
         elif function not in self.lanewise:
             each = self.each(node, [a, b]).partition("(")[0] if dtype.itemsize == 8 else ""
             head = "static inline __attribute__((unused)) int any_wide(vi64 m)"
@@ -329,6 +331,11 @@ class Writer:
                 f"    __builtin_memcpy(&r, y, sizeof r);\n    return r;\n}}\n"
             )
         return f"{name}({', '.join(texts)})"
+
+
+def widened(node: ir.Expr) -> ir.Expr:
+    """Return a narrow integer as int32, which holds them all."""
+    return ir.Const(node.value, INT32) if isinstance(node, ir.Const) else ir.Cast(node, INT32)
 
 
 def function_name(name: str) -> str:

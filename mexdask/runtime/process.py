@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -26,7 +26,9 @@ LIMITS_PROGRAM, TIMEOUT_PROGRAM = "/usr/bin/prlimit", "/usr/bin/timeout"
 
 
 # Whoever starts a program reads a pipe until it has begun. A child that another thread forks
-# meanwhile keeps the pipe open, and would be waited for: hence a fork waits for the start.
+# meanwhile keeps the pipe open, and would be waited for: hence a fork waits for the start, and
+# a start for the fork. Either lasts milliseconds, so that a wait of LONGEST_START tells of
+# somebody who will not come back: Ctrl-C between two lines, a disk that does not answer.
 _starting = threading.Lock()
 _fork = threading.local()
 
@@ -70,9 +72,8 @@ def run(
     OSError
         If it cannot be started.
     """
-    deadline = time.monotonic() + seconds
     with unnamed_file() as output:
-        with _starting:
+        with turn_to_start():
             process = subprocess.Popen(
                 bounded(argv, seconds),
                 stdin=subprocess.DEVNULL,
@@ -83,9 +84,24 @@ def run(
                 start_new_session=True,
                 umask=0o077,
             )
-        code = finish(process, deadline)
+        code = finish(process, time.monotonic() + seconds)
         output.seek(0)
         return Ended(code, output.read(most).decode(errors="replace"))
+
+
+@contextmanager
+def turn_to_start() -> Iterator[None]:
+    """Keep other threads from forking for a while, and from starting programs."""
+    global _starting
+    mutex = _starting
+    held = mutex.acquire(timeout=LONGEST_START)
+    if not held:
+        _starting = threading.Lock()  # so that only one waits in vain
+    try:
+        yield
+    finally:
+        if held:
+            mutex.release()
 
 
 def unnamed_file() -> IO[bytes]:
@@ -146,14 +162,16 @@ def wait_for_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 def _before_fork() -> None:
     """Wait, but not for ever, until no program is being started."""
-    _fork.waited = False  # if Ctrl-C ends the wait
-    _fork.waited = _starting.acquire(timeout=LONGEST_START)
+    _fork.turn = None  # if Ctrl-C ends the wait
+    turn = turn_to_start()
+    turn.__enter__()
+    _fork.turn = turn
 
 
 def _after_fork_in_parent() -> None:
     """Let programs be started again."""
-    if _fork.waited:
-        _starting.release()
+    if _fork.turn:
+        _fork.turn.__exit__(None, None, None)
 
 
 def _after_fork_in_child() -> None:

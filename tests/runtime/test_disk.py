@@ -540,6 +540,30 @@ def test_a_forked_child_does_not_keep_a_lock(store: Store) -> None:
         exit_code(child)
 
 
+def test_a_child_forked_before_the_lock_is_known_does_not_keep_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    children = []
+
+    class ForkingSet(set[int]):
+        def add(self, fd: int) -> None:
+            if not children:
+                children.append(start_child(lambda: (os.close(writer), os.read(reader, 1))))
+            super().add(fd)
+
+    monkeypatch.setattr(lock, "_held", ForkingSet())
+    try:
+        with store.lock(KEY, 5.0) as state:
+            assert state is LockState.HELD
+        with store.lock(KEY, 0.0) as state:
+            assert state is LockState.HELD
+    finally:
+        os.close(reader)
+        os.close(writer)
+        assert exit_code(children[0]) == 0
+
+
 def test_a_dead_process_does_not_keep_a_lock(store: Store) -> None:
     def work() -> None:
         with store.lock(KEY, 0.0):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,24 @@ def test_limits_of_our_own_that_are_lower_stay(tmp_path: Path) -> None:
         return shell("ulimit -f", tmp_path).text == "7\n"
 
     assert exit_code(start_child(work)) == 0
+
+
+@pytest.fixture
+def nobody_comes_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The mutex of all starts and forks is held by somebody who will not let it go."""
+    mutex = threading.Lock()
+    monkeypatch.setattr(process, "_starting", mutex)
+    with mutex:
+        yield
+
+
+@pytest.mark.usefixtures("nobody_comes_back")
+def test_a_program_starts_all_the_same_and_with_all_its_time(tmp_path: Path) -> None:
+    assert shell("sleep 0.5", tmp_path, seconds=process.LONGEST_START).code == 0
+    assert process._starting.acquire(timeout=0), "the next start would wait as well"
+
+
+@pytest.mark.usefixtures("nobody_comes_back")
+def test_a_fork_happens_all_the_same(tmp_path: Path) -> None:
+    assert exit_code(start_child(lambda: shell("exit 3", tmp_path).code == 3)) == 0
+    assert shell("exit 3", tmp_path).code == 3
