@@ -173,7 +173,7 @@ def collatz_jax(jax: Any, jnp: Any) -> Callable[..., Any]:
     return run
 
 
-# Without loops.
+# Further divergent loops.
 
 BURNING_SHIP = """\
 def burning_ship(re, im, max_iter):

@@ -122,7 +122,7 @@ def integers(low: int, high: int) -> Callable[..., tuple[Array, ...]]:
     return make
 
 
-# Mandelbrot.
+# Without loops.
 
 TRIGONOMETRY = "def trigonometry(x):\n    return sin(x) ** 2 + cos(x) ** 2\n"
 
@@ -295,9 +295,6 @@ def haversine_array(xp: Any) -> Callable[..., Any]:
         return 12742.0176 * xp.arcsin(xp.sqrt(a * a + xp.cos(lat1) * xp.cos(lat2) * b * b))
 
     return run
-
-
-# Further divergent loops.
 
 
 def trigonometry_array(xp: Any) -> Callable[..., Any]:

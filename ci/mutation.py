@@ -127,7 +127,7 @@ GUARDS = [
           "        entry = make(", "test_build.py eight_processes or published_while"),
     Guard("bounded wait", "lock", "answer.result(max(wait, LEAST_WAIT))", "answer.result()",
           "test_disk.py test_build.py one_holder or never_free"),
-    Guard("lock of a child", "lock", "            fcntl.flock(fd, fcntl.LOCK_UN)\n", "            pass\n",
+    Guard("lock of a child", "lock", "fcntl.flock(fd, fcntl.LOCK_UN)", "pass",
           "test_disk.py does_not_keep_it"),
     Guard("locks of a parent", "lock", "os.register_at_fork(after_in_child=_after_fork)", "pass",
           "test_disk.py keep_a_lock"),

@@ -183,8 +183,7 @@ def test_narrow_integers_are_divided_in_lanes(dtype: str):
     starts = "".join(f"    r{k} = np.{dtype}(0)\n" for k in range(len(calls)))
     results = ", ".join(f"r{k}" for k in range(len(calls)))
     text = (
-        f"def f(a, b, n):\n{starts}    while n > 0:\n{values}        n -= 1\n"
-        f"    return {results}\n"
+        f"def f(a, b, n):\n{starts}    while n > 0:\n{values}        n -= 1\n    return {results}\n"
     )
     values = np.unique(np.append(edges(np.dtype(dtype)), np.arange(-9, 10).astype(dtype)))
     a, b = (side.ravel() for side in np.meshgrid(values, values))

@@ -55,7 +55,9 @@ def check(case: Case, native: LoadedKernel) -> None:
 @pytest.mark.parametrize("width", widths())
 def test_lanes_equal_the_interpreter(width: int, tmp_path: Path):
     # Every other one at each width; what remains is a long test.
-    laned = with_lanes(load(), width)[widths().index(width) % 2 :: 2]
+    laned = with_lanes(load(), width)
+    if len(widths()) > 1:
+        laned = laned[widths().index(width) % 2 :: 2]
     assert len(laned) > 10
     for case, native in compiled(laned + list(load())[width % 61 :: 29], width, tmp_path):
         check(case, native)

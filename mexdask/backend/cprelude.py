@@ -16,6 +16,7 @@ from mexdask.backend.cexpr import Names
 from mexdask.dtypes import NATIVE
 
 ROW_BY_C = {row.c: dtype for dtype, row in NATIVE.items()}
+# Begins with a literal, by which ``re`` skips what cannot match.
 HELPER = re.compile(r"me_([a-z0-9]+(?:_[iu]{2})?)(?:_([biuf]\d+))?\(")
 LIBM = {
     "tgamma": "{0} {1}({0});",
@@ -88,7 +89,11 @@ u64 me_tou64_{n}({n} a) {{
 #if defined(__SSE2__)
     __asm__("" : "+x"(a));
 #else
+#if defined(__aarch64__)
+    __asm__("" : "+w"(a));
+#else
     __asm__("" : "+m"(a));
+#endif
 #endif
 #endif
     return a;

@@ -23,7 +23,7 @@ from mexdask.dtypes import (
     weakened,
 )
 from mexdask.errors import NOWHERE, Span
-from mexdask.frontend.nodes import Between, Place, children
+from mexdask.frontend.nodes import Between, Location, children
 from mexdask.frontend.parse import INDEX_SYMBOL, Constant, Parsed
 from mexdask.frontend.values import Abandon, Value, ValueLowering
 from mexdask.ops import (
@@ -89,7 +89,7 @@ class ExpressionLowering(ValueLowering):
     helpers: dict[str, Parsed]
     milestones: set[ast.expr]
 
-    def read(self, name: str, place: Place) -> Value:
+    def read(self, name: str, place: Location) -> Value:
         """Return the value of a local."""
         raise AssertionError("the statements' half knows the locals")
 
@@ -176,7 +176,7 @@ class ExpressionLowering(ValueLowering):
                     self.expression(node)
             raise
 
-    def name(self, name: str, place: Place) -> Value:
+    def name(self, name: str, place: Location) -> Value:
         """Lower a name: a local, an index symbol, else a constant."""
         if name in self.local_names:
             return self.read(name, place)
@@ -189,7 +189,7 @@ class ExpressionLowering(ValueLowering):
         assert not isinstance(constant.value, complex)
         return self.literal(constant.value, place)
 
-    def index_symbol(self, name: str, place: Place) -> Value:
+    def index_symbol(self, name: str, place: Location) -> Value:
         """Lower an index symbol, an int64 of the whole array."""
         if self.ndim is None:
             self.fail("index-symbol", f"{name!r} has no array to count in", place,
@@ -217,18 +217,18 @@ class ExpressionLowering(ValueLowering):
         sign = Span(node.lineno, node.col_offset, node.col_offset + 1)
         return self.operation(TABLE[name], [value], sign, weak_stays_weak=True)
 
-    def binary(self, operator: ast.operator, left: Value, right: Value, place: Place) -> Value:
+    def binary(self, operator: ast.operator, left: Value, right: Value, place: Location) -> Value:
         """Lower a binary operator, which stands at ``place``."""
         return self.binary_named(BINARY[type(operator)], left, right, place)
 
-    def binary_named(self, name: str, left: Value, right: Value, place: Place) -> Value:
+    def binary_named(self, name: str, left: Value, right: Value, place: Location) -> Value:
         """Lower a binary operator by its name; powers have rules of their own."""
         if name == "**":
             return self.power(left, right, place)
         return self.operation(TABLE[name], [left, right], place, weak_stays_weak=True)
 
     def operation(
-        self, op: Op, values: list[Value], place: Place, *, weak_stays_weak: bool
+        self, op: Op, values: list[Value], place: Location, *, weak_stays_weak: bool
     ) -> Value:
         """Lower a row of the table on values: resolve dtypes, convert the operands."""
         types = [v.type for v in values]
@@ -249,7 +249,7 @@ class ExpressionLowering(ValueLowering):
         return Value(ir.Apply(op, tuple(args), result), weakened(result) if weak else result)
 
     def resolved(
-        self, op: Op, types: list[Type], values: list[Value], place: Place
+        self, op: Op, types: list[Type], values: list[Value], place: Location
     ) -> tuple[tuple[np.dtype, ...], np.dtype]:
         """Return NumPy's operand and result dtypes, or complain where it has none."""
         try:
@@ -274,7 +274,7 @@ class ExpressionLowering(ValueLowering):
                     hint = "complex numbers have no order: compare abs(z)"
             self.fail("dtype-mismatch", f"{spelt} is not defined for {names}", place, hint)
 
-    def power(self, base: Value, exponent: Value, place: Place) -> Value:
+    def power(self, base: Value, exponent: Value, place: Location) -> Value:
         """Lower ``**``: squares are products, integers never take a negative exponent."""
         op, literal = TABLE["**"], exponent.literal
         below = isinstance(literal, int) and literal < 0
@@ -316,7 +316,7 @@ class ExpressionLowering(ValueLowering):
             statements, self.out = self.out, saved
         return self.choose(True, first, rest, statements, place)
 
-    def compare(self, name: str, left: Value, right: Value, place: Place) -> Value:
+    def compare(self, name: str, left: Value, right: Value, place: Location) -> Value:
         """Lower one comparison; integers compare exactly whatever their dtypes."""
         weak = is_weak(left.type) and is_weak(right.type)
         if left.literal is not None and right.literal is not None:
@@ -335,7 +335,7 @@ class ExpressionLowering(ValueLowering):
         return Value(ir.Apply(op, args, result), bool if weak else BOOL)
 
     def compare_with_literal(
-        self, name: str, left: Value, literal: int, place: Place, *, weak: bool
+        self, name: str, left: Value, literal: int, place: Location, *, weak: bool
     ) -> Value:
         """Compare an integer with a literal that its dtype may be too narrow to hold."""
         dtype = INT64 if held(left.type) == BOOL else held(left.type)
@@ -365,7 +365,7 @@ class ExpressionLowering(ValueLowering):
         return self.choose(is_and, left, right, statements, nodes[0])
 
     def choose(
-        self, is_and: bool, left: Value, right: Value, needed: list[ir.Stmt], place: Place
+        self, is_and: bool, left: Value, right: Value, needed: list[ir.Stmt], place: Location
     ) -> Value:
         """Return ``left and right`` or ``left or right``; ``needed`` runs only if right does."""
         t = join(left.type, right.type)
@@ -393,8 +393,8 @@ class ExpressionLowering(ValueLowering):
     def either(
         self,
         cond: ir.Expr,
-        yes: tuple[Value, list[ir.Stmt], Place],
-        no: tuple[Value, list[ir.Stmt], Place],
+        yes: tuple[Value, list[ir.Stmt], Location],
+        no: tuple[Value, list[ir.Stmt], Location],
         t: Type,
     ) -> Value:
         """Return one of two values: a selection, or an ``if`` where an operand can fail."""
@@ -437,11 +437,11 @@ class ExpressionLowering(ValueLowering):
         """Return the result of a reduction, which a stage of its own will compute."""
         raise AssertionError("the statements' half knows where it stands")
 
-    def strong(self, value: Value, place: Place) -> Value:
+    def strong(self, value: Value, place: Location) -> Value:
         """Return a value with the dtype that holds it for good."""
         return Value(self.materialised(value, place), held(value.type))
 
-    def cast(self, t: Type, value: Value, place: Place) -> Value:
+    def cast(self, t: Type, value: Value, place: Location) -> Value:
         """Lower a cast; Python's own give weak values."""
         if value.literal is not None and t is not int:
             constant = self.coerced(value, held(t), place, cast=True)
@@ -455,7 +455,7 @@ class ExpressionLowering(ValueLowering):
             return Value(self.truth(value), t)
         return Value(self.coerced(value, held(t), place, cast=True), t)
 
-    def where(self, values: list[Value], nodes: list[ast.expr], place: Place) -> Value:
+    def where(self, values: list[Value], nodes: list[ast.expr], place: Location) -> Value:
         """Lower ``where``: both arms are evaluated, the result is strong."""
         cond, yes, no = values
         t = held(join(yes.type, no.type))
@@ -463,7 +463,7 @@ class ExpressionLowering(ValueLowering):
         one, other = self.each(*works)
         return Value(ir.Select(self.truth(cond), one, other, t), t)
 
-    def extremum(self, comparison: str, values: list[Value], place: Place) -> Value:
+    def extremum(self, comparison: str, values: list[Value], place: Location) -> Value:
         """Lower builtin ``min`` and ``max``: a later operand wins only if it compares so."""
         best = values[0]
         for value in values[1:]:

@@ -14,7 +14,7 @@ from mexdask import ir
 from mexdask.dtypes import Type, held, join, kind, type_name
 from mexdask.errors import NOWHERE, SourceText, Span
 from mexdask.frontend.expressions import ExpressionLowering
-from mexdask.frontend.nodes import Place, head_of, span_of
+from mexdask.frontend.nodes import Location, head_of, span_of
 from mexdask.frontend.parse import Parsed
 from mexdask.frontend.stages import ReducedHere
 from mexdask.frontend.states import (
@@ -69,7 +69,7 @@ class CallLowering(ExpressionLowering):
         """Lower statements."""
         raise AssertionError("the statements' half lowers bodies")
 
-    def assign(self, name: str, value: Value, place: Place) -> None:
+    def assign(self, name: str, value: Value, place: Location) -> None:
         """Assign a value to a local."""
         raise AssertionError("the statements' half knows the locals")
 
@@ -203,14 +203,14 @@ class CallLowering(ExpressionLowering):
         """Return what is assumed of a place in the function in hand, for the call in hand."""
         return self.points.setdefault((what, self.prefix, id(node)), Assumed())
 
-    def complain(self, code: str, message: str, place: Place, hint: str = "") -> None:
+    def complain(self, code: str, message: str, place: Location, hint: str = "") -> None:
         """Note a complaint; one inside a helper names the call that led there."""
         if self.inlined:
             places = [self.source.place(call.place) for call in reversed(self.inlined)]
             message = f"{message} (called at {', from '.join(places)})"
         super().complain(code, message, place, hint)
 
-    def check(self, failed: ir.Expr, reason: str, place: Place) -> None:
+    def check(self, failed: ir.Expr, reason: str, place: Location) -> None:
         """Emit a test that fails at run time; its site knows the calls around it."""
         super().check(failed, reason, place)
         calls = tuple(call.place for call in reversed(self.inlined))

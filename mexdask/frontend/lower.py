@@ -19,7 +19,7 @@ from mexdask.dtypes import BOOL, INT64, UINT64, held, type_name
 from mexdask.errors import NOWHERE, Diagnostic, KernelTypeError, Span
 from mexdask.frontend.expressions import MILESTONE, milestones
 from mexdask.frontend.inlining import CallLowering, Inlined
-from mexdask.frontend.nodes import Between, Place, all_nodes, names_set
+from mexdask.frontend.nodes import Between, Location, all_nodes, names_set
 from mexdask.frontend.parse import Parsed
 from mexdask.frontend.stages import ParamType, ReducedHere, split
 from mexdask.frontend.states import Assumed, Env, LoopFrame, Missing, join_envs, spelt_out
@@ -185,7 +185,7 @@ class Lowering(CallLowering):
             case _:
                 raise AssertionError(f"validate let {type(node).__name__} pass")
 
-    def assign(self, name: str, value: Value, place: Place) -> None:
+    def assign(self, name: str, value: Value, place: Location) -> None:
         """Assign a value to a local, whose dtype becomes the value's."""
         assert self.env is not None
         expr = self.materialised(value, place)
@@ -376,7 +376,7 @@ class Lowering(CallLowering):
             frame.exit.found.append(self.passed_by(node, frame))
         self.env = self.settle(frame.exit)
 
-    def read(self, name: str, place: Place) -> Value:
+    def read(self, name: str, place: Location) -> Value:
         """Return the value of a local, which must have one on every path to here."""
         assert self.env is not None
         state = self.env.get(name)

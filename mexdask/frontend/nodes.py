@@ -24,14 +24,15 @@ class Between(NamedTuple):
     whole: ast.AST
 
 
-Place = Span | ast.AST | Between
-
+Location = Span | ast.AST | Between
+"""Where a complaint points to; lines and columns are found only if there is one."""
 
 FIELDS = {
     kind: tuple(f for f in kind._fields if f not in WITHOUT_NODES)
     for kind in vars(ast).values()
     if isinstance(kind, type) and issubclass(kind, ast.AST) and kind is not ast.Constant
 }
+"""What may hold nodes, for each kind of node."""
 
 
 def children(node: ast.AST) -> list[ast.AST]:
@@ -87,7 +88,7 @@ def head_of(node: ast.stmt, lines: list[bytes]) -> Span:
     )
 
 
-def span_at(place: Place, lines: list[bytes]) -> Span:
+def span_at(place: Location, lines: list[bytes]) -> Span:
     """Return a place as lines and columns, which only what is complained about needs."""
     if isinstance(place, Between):
         return operator_between(place.left, place.right, lines) or span_of(place.whole)

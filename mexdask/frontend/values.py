@@ -10,7 +10,7 @@ import numpy as np
 from mexdask import ir, meaning
 from mexdask.dtypes import BOOL, FLOAT32, FLOAT64, UINT64, Type, held
 from mexdask.errors import NOWHERE, Diagnostic, Span
-from mexdask.frontend.nodes import Place, span_at
+from mexdask.frontend.nodes import Location, span_at
 from mexdask.frontend.parse import Parsed
 from mexdask.ops import RANGE_TRIPS_DTYPES, TABLE
 
@@ -28,7 +28,7 @@ class Value(NamedTuple):
     expr: ir.Expr
     type: Type
     literal: bool | int | float | None = None
-    place: Place = NOWHERE
+    place: Location = NOWHERE
 
 
 class ValueLowering:
@@ -42,20 +42,20 @@ class ValueLowering:
 
     # Complaints, checks, temporaries.
 
-    def span(self, place: Place) -> Span:
+    def span(self, place: Location) -> Span:
         """Return a place of the function in hand as lines and columns."""
         return span_at(place, self.parsed.lines)
 
-    def complain(self, code: str, message: str, place: Place, hint: str = "") -> None:
+    def complain(self, code: str, message: str, place: Location, hint: str = "") -> None:
         """Note a complaint and go on."""
         self.complaints.append(Diagnostic(code, message, self.span(place), hint))
 
-    def fail(self, code: str, message: str, place: Place, hint: str = "") -> NoReturn:
+    def fail(self, code: str, message: str, place: Location, hint: str = "") -> NoReturn:
         """Note a complaint and give up the statement."""
         self.complain(code, message, place, hint)
         raise Abandon
 
-    def check(self, failed: ir.Expr, reason: str, place: Place) -> None:
+    def check(self, failed: ir.Expr, reason: str, place: Location) -> None:
         """Emit a test that fails at run time."""
         self.sites.append(ir.Site(reason, self.span(place)))
         self.out.append(ir.Check(failed, len(self.sites) - 1))
@@ -78,7 +78,7 @@ class ValueLowering:
     # Conversion.
 
     def coerced(
-        self, value: Value, dtype: np.dtype, place: Place, *, cast: bool = False
+        self, value: Value, dtype: np.dtype, place: Location, *, cast: bool = False
     ) -> ir.Expr:
         """Return the value in a dtype; ``cast`` is True where the user asked for the conversion."""
         if value.literal is not None:
@@ -95,7 +95,7 @@ class ValueLowering:
         return ir.Cast(value.expr, dtype)
 
     def literal_in(
-        self, literal: bool | int | float, dtype: np.dtype, place: Place, *, cast: bool = False
+        self, literal: bool | int | float, dtype: np.dtype, place: Location, *, cast: bool = False
     ) -> ir.Const:
         """Return a literal in a dtype, which must be able to hold it if it is an integer."""
         if dtype.kind in "iu" and isinstance(literal, int):
@@ -113,7 +113,7 @@ class ValueLowering:
             return ir.Const(meaning.cast(number, dtype)[()].item(), dtype)
 
     def out_of_range(
-        self, literal: bool | int | float, dtype: np.dtype, place: Place, *, cast: bool
+        self, literal: bool | int | float, dtype: np.dtype, place: Location, *, cast: bool
     ) -> NoReturn:
         """Complain about an integer that a dtype cannot hold."""
         bits = int(literal).bit_length()
@@ -131,7 +131,7 @@ class ValueLowering:
             hint = f"convert the other operand first, or write np.int64({spelt})"
         self.fail("literal-out-of-range", f"{spelt} does not fit {dtype.name}", place, hint)
 
-    def materialised(self, value: Value, place: Place) -> ir.Expr:
+    def materialised(self, value: Value, place: Location) -> ir.Expr:
         """Return the value in the dtype that holds its own type."""
         return self.coerced(value, held(value.type), place)
 
@@ -148,7 +148,7 @@ class ValueLowering:
             return ir.Apply(op, args, RANGE_TRIPS_DTYPES[1])
         return ir.Apply(op, args, op.resolve(*(a.dtype for a in args))[1])
 
-    def literal(self, literal: bool | int | float, place: Place) -> Value:
+    def literal(self, literal: bool | int | float, place: Location) -> Value:
         """Lower a literal, which keeps its exact value until it meets a dtype."""
         weak = type(literal)
         outside = weak is int and not -(2**63) <= literal < 2**63
