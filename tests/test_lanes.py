@@ -217,6 +217,32 @@ def f(a, b):
     assert_all_equal(loop, a, b)
 
 
+@pytest.mark.parametrize("dtype", [*INTEGERS.split(), "int8", "uint16"])
+def test_division_by_constants(dtype: str):
+    info = np.iinfo(dtype)
+    rng = np.random.default_rng(5)
+    random = rng.integers(info.min, info.max, 300, dtype=dtype, endpoint=True)
+    values = np.concatenate([edges(np.dtype(dtype)), random])
+    divisors = {0, 1, 2, 3, 7, 10, 64, 100, 360, 641, -1, -2, -3, -100, info.max, info.min}
+    allowed = sorted(n for n in divisors if info.min <= n <= info.max)
+    terms = [
+        f"{word.format(f'np.{dtype}({n})')}"
+        for n in allowed
+        for word in ("x // {}", "x % {}", "fmod(x, {})")
+    ]
+    sums = "".join(f"        r{k} = r{k} * 3 + {term}\n" for k, term in enumerate(terms))
+    names = [f"r{k}" for k in range(len(terms))]
+    text = (
+        f"def f(x, n):\n    {' = '.join(names)} = np.{dtype}(0)\n    while n > 0:\n{sums}"
+        f"        x += 1\n        n -= 1\n    return {', '.join(names)}\n"
+    )
+    trips = np.arange(values.size, dtype="int32") % 3
+    want = mexdask.apply(text, values, trips, jit="off")
+    for simd, got in zip(WIDTHS, at_every_width(text, values, trips), strict=True):
+        for term, result, expected in zip(terms, got, want, strict=True):
+            np.testing.assert_array_equal(result, expected, err_msg=f"{simd}: {term}")
+
+
 def test_division_of_random_integers():
     rng = np.random.default_rng(4)
     bits = rng.integers(1, 63, 4000)

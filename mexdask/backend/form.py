@@ -40,6 +40,9 @@ class Form:
         return "simd" if self.width else "scalar"
 
 
+SIMD_IS_OFF = Form(0, "simd is off")
+
+
 def vector_width(isa: str, simd: str) -> int:
     """Return the bytes of a vector: the machine's, or ``simd`` where that is less; 0 for none."""
     if simd == "off":
@@ -50,8 +53,6 @@ def vector_width(isa: str, simd: str) -> int:
 
 def choose(masked: MaskedFunction, width: int) -> Form:
     """Return the form for vectors of ``width`` bytes."""
-    if not width:
-        return Form(0, "simd is off")
     plan = gang_of(masked, width)
     if not has_loops(masked):
         return straight(masked, plan, width)
@@ -86,12 +87,18 @@ def straight(masked: MaskedFunction, plan: Gang, width: int) -> Form:
 
 
 def divides_integers(masked: MaskedFunction) -> bool:
-    """Tell whether a function has a division of integers that no shift does."""
+    """Tell whether a function has a division of integers that compilers make no vectors of.
+
+    Divisors of at most four bytes that are constants they turn into products.
+    """
     return any(
         isinstance(part, ir.Apply)
         and part.op.name in ("//", "%", "fmod")
         and part.dtype.kind in "iu"
-        and part.dtype.itemsize >= 4
+        and (
+            part.dtype.itemsize == 8
+            or (part.dtype.itemsize == 4 and not isinstance(part.args[1], ir.Const))
+        )
         for node in masked.statements
         for expression in ir.masked_expressions(node)
         for part in ir.parts(expression)

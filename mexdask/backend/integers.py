@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from mexdask.backend.cexpr import c_type
+from mexdask.backend.cexpr import c_literal, c_type
 
 MAGIC = "0x1.8p52"
 MAGIC_BITS = "0x4338000000000000LL"
@@ -104,6 +104,22 @@ def division(
     )  # fmt: skip
     text = types + text + (HALVES.format(v=own, x=v, name=name) if halves else "")
     return re.sub(r"\bx([iuf]\d+)\b", rf"x{x_lanes}\1", text)
+
+
+def by_constant(name: str, symbol: str, divisor: int, dtype: np.dtype) -> str:
+    """Return the C function of division of 4-byte integers by a constant other than 0 and -1.
+
+    Compilers multiply by its reciprocal, if the text holds it as a number.
+    """
+    v, n = f"v{c_type(dtype)}", c_literal(divisor, dtype)
+    head = f"static inline {v} {name}({v} a)\n{{\n"
+    if dtype.kind == "u":
+        return f"{head}    return a {symbol[0]} {n};\n}}\n"
+    below = f"rest {'<' if divisor > 0 else '>'} 0"
+    result = f"whole + ({below})" if symbol == "//" else f"rest + ({n} & ({below}))"
+    return (
+        f"{head}    const {v} whole = a / {n}, rest = a - whole * {n};\n    return {result};\n}}\n"
+    )
 
 
 def shift(name: str, symbol: str, dtype: np.dtype) -> str:

@@ -218,11 +218,10 @@ class Writer:
         if name in ("<", "<=", ">", ">=", "==", "!="):
             return self.mask_of(f"{a} {name} {b}", dtype)
         if name in ("<<", ">>", "//", "%") and dtype.kind in "iu":
-            return self.by_constant(name, node.args[1], a) or self.integer_form(node, a, b)
+            return self.integer_form(node, a, b)
         if name == "fmod" and dtype.kind in "iu":
-            rest = self.vector_form(ir.Apply(TABLE["%"], node.args, dtype), texts)
-            wanted = rest is not None and dtype.kind == "i"
-            return self.named_form(name, dtype, [str(rest), a, b]) if wanted else rest
+            rest = self.integer_form(ir.Apply(TABLE["%"], node.args, dtype), a, b)
+            return self.named_form(name, dtype, [rest, a, b]) if dtype.kind == "i" else rest
         if name == "clip":
             texts = [self.named_form("maximum", dtype, texts[:2]) or "", texts[2]]
             return self.named_form("minimum", dtype, texts)
@@ -256,17 +255,22 @@ class Writer:
         n, bits = int(by.value.real), 8 * by.dtype.itemsize
         if name in ("<<", ">>"):
             return f"({a} {name} {n})" if 0 <= n < bits else None
-        if n <= 0 or n & (n - 1):
+        if n > 0 and not n & (n - 1):
+            if name == "//":
+                return f"({a} >> {n.bit_length() - 1})"
+            return f"({a} & {c_literal(n - 1, by.dtype)})"
+        if by.dtype.itemsize != 4 or n in (0, -1):
             return None
-        return (
-            f"({a} >> {int(math.log2(n))})"
-            if name == "//"
-            else f"({a} & {c_literal(n - 1, by.dtype)})"
-        )
+        function = f"all_{function_name(name)}_{c_type(by.dtype)}_{f'm{-n}' if n < 0 else n}"
+        text = integers.by_constant(function, name, n, by.dtype)
+        self.lanewise.setdefault(function, text)
+        return f"{function}({a})"
 
     def integer_form(self, node: ir.Apply, a: str, b: str) -> str:
-        """Return shifts and floor division of integers by a lane's own number."""
+        """Return shifts and floor division of integers."""
         dtype, symbol = node.args[0].dtype, node.op.name
+        if (form := self.by_constant(symbol, node.args[1], a)) is not None:
+            return form
         constant = isinstance(node.args[1], ir.Const)
         function = f"all_{function_name(symbol)}_{c_type(dtype)}{'_c' if constant else ''}"
         if symbol in ("<<", ">>"):

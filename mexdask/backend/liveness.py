@@ -17,13 +17,12 @@ def inside(node: ir.For | ir.While) -> tuple[ir.Stmt, ...]:
 
 
 class Liveness:
-    """Backward analysis with a memory, so that nested loops stay cheap."""
+    """Backward analysis of one function, with a memory, so that nested loops stay cheap."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[object, ...], Vars] = {}
+        self.known: dict[tuple[object, ...], list[Vars]] = {}
         self.at_leave: dict[str, Vars] = {}
         self.depths: dict[int, int] = {}
-        self.nodes: list[ir.Stmt] = []
 
     def before(
         self, body: tuple[ir.Stmt, ...], after: Vars, at_break: Vars, at_continue: Vars
@@ -35,10 +34,13 @@ class Liveness:
         self, body: tuple[ir.Stmt, ...], after: Vars, at_break: Vars, at_continue: Vars
     ) -> list[Vars]:
         """Return what is read from before each statement on, and from after the last."""
-        lives = [after]
-        for node in reversed(body):
-            lives.append(self.before_statement(node, lives[-1], at_break, at_continue))
-        return lives[::-1]
+        key = (id(body), after, at_break, at_continue, *self.at_leave.items())
+        if key not in self.known:
+            lives = [after]
+            for node in reversed(body):
+                lives.append(self.before_statement(node, lives[-1], at_break, at_continue))
+            self.known[key] = lives[::-1]
+        return self.known[key]
 
     def before_statement(
         self, node: ir.Stmt, after: Vars, at_break: Vars, at_continue: Vars
@@ -74,21 +76,16 @@ class Liveness:
         """Return what is read from the head of a loop on, its own later iterations included."""
         if self.depth(node) > EXACT_DEPTH:
             return after | self.all_reads(node)
-        key = (id(node), after, *self.at_leave.items())
-        if key not in self.known:
-            head = after
-            while (wider := head | self.once_around(node, after, head)) != head:
-                head = wider
-            self.known[key] = head
-            self.nodes.append(node)  # keeps the id from being given to another node
-        return self.known[key]
+        head = after
+        while (wider := head | self.once_around(node, after, head)) != head:
+            head = wider
+        return head
 
     def depth(self, node: ir.For | ir.While) -> int:
         """Return how many loops stand in one another, this one included."""
         if id(node) not in self.depths:
             inner = [n for n in ir.walk(inside(node)) if isinstance(n, (ir.For, ir.While))]
             self.depths[id(node)] = 1 + max(map(self.depth, inner), default=0)
-            self.nodes.append(node)
         return self.depths[id(node)]
 
     def all_reads(self, node: ir.For | ir.While) -> Vars:

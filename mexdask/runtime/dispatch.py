@@ -14,7 +14,7 @@ from typing import Any
 from mexdask import ir
 from mexdask.backend.cscalar import scalar_c
 from mexdask.backend.csimd import simd_c
-from mexdask.backend.form import Form, choose, vector_width
+from mexdask.backend.form import SIMD_IS_OFF, Form, choose, vector_width
 from mexdask.backend.predicate import MaskedFunction, predicate
 from mexdask.backend.version import GENERATOR_VERSION
 from mexdask.dtypes import NATIVE
@@ -144,7 +144,7 @@ class Unit:
     def _form(self, width: int) -> Form:
         """Return the form for vectors of a width."""
         if width not in self._forms:
-            self._forms[width] = roomy(choose)(self.masked, width)
+            self._forms[width] = roomy(choose)(self.masked, width) if width else SIMD_IS_OFF
         return self._forms[width]
 
     def key(self, flags: tuple[str, ...], settings: KernelSettings) -> CacheKey:
