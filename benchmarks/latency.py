@@ -6,14 +6,17 @@ cache directory, once more with what the first process left there, once on the i
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
 import mexdask
+from divergent import MANDELBROT
 from harness import (
     compare,
     option_parser,
@@ -24,8 +27,10 @@ from harness import (
     write_json,
 )
 from mexdask.frontend.source import source_of_text
-from mexdask.runtime.dispatch import find
-from mexdask.settings import kernel_settings
+from mexdask.runtime.compile import compile_image
+from mexdask.runtime.dispatch import Unit, find
+from mexdask.runtime.toolchain import Compiler, find_compiler
+from mexdask.settings import kernel_settings, process_settings
 from mexdask.specialise import specialise
 
 FIRST_CALL = """
@@ -65,6 +70,32 @@ def first_calls(rounds: int) -> dict[str, list[float]]:
     return times
 
 
+SMALL = {"mandelbrot": MANDELBROT, "exp(x)": "exp(x)", "sin(x)": "sin(x)"}
+
+
+def unit_of(source: str, dtypes: tuple[str, ...]) -> Unit:
+    """Return what is compiled of a kernel of one stage."""
+    return specialise(source_of_text(source), frozenset(), dtypes, "").result.unit
+
+
+def compilation(unit: Unit, simd: str) -> Callable[[], None]:
+    """Return the compiler's run on a kernel in one form of C, without any cache."""
+    settings = dataclasses.replace(kernel_settings(), simd=simd)
+    key = unit.key((), settings)
+    text = unit.c_text(key, settings)
+    compiler = find_compiler(process_settings())
+    assert isinstance(compiler, Compiler), compiler
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            staging = os.path.join(directory, "jobs", "job")
+            os.makedirs(staging)
+            image = compile_image(compiler, text, key.target, staging, 60.0)
+            assert isinstance(image, bytes), image
+
+    return run
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure first calls and the overhead of a call on one element."""
     parser = option_parser(__doc__.splitlines()[0], rounds=9)
@@ -88,8 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     overhead = calls.seconds[engine] - calls.seconds["np.add"]
     print_figure(f"overhead of the {engine} call over np.add", overhead * 1e6, " µs", "at most 15")
-    source, settings = source_of_text("a + b"), kernel_settings()
-    unit = specialise(source, frozenset(), ("float64[]",) * 2, "").result.unit
+    unit, settings = unit_of("a + b", ("float64[]",) * 2), kernel_settings()
     find(unit, settings)
     hits = compare(
         "finding a kernel that this process has loaded",
@@ -99,7 +129,17 @@ def main(argv: list[str] | None = None) -> int:
         rtol=None,
     )
     print_figure("memory hit", hits.seconds["memory hit"] * 1e6, " µs", "at most 5")
-    write_json(options.json, [starts, calls, hits])
+    compilations = []
+    for name, text in SMALL.items():
+        for dtype in ("float32", "float64"):
+            arrays, numbers = (2, 1) if text is MANDELBROT else (1, 0)
+            unit = unit_of(text, (f"{dtype}[]",) * arrays + ("weak int",) * numbers)
+            forms = {"lanes": compilation(unit, "auto"), "scalar": compilation(unit, "off")}
+            taken = compare(f"compiling {name}, {dtype}", forms, options.rounds, rtol=None)
+            ratio = taken.seconds["lanes"] / taken.seconds["scalar"]
+            print_figure(f"{name}, {dtype}: lanes over scalar", ratio, "x", "at most 1.5")
+            compilations.append(taken)
+    write_json(options.json, [starts, calls, hits, *compilations])
     return 0
 
 
