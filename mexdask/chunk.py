@@ -21,6 +21,7 @@ from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
 from mexdask.specialise import Stage
 from mexdask.stack import roomy
+from mexdask.walk import Walk, broadcast_strides, laid_out, walk_of
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -97,10 +98,16 @@ def run(
         Under ``jit="require"``.
     """
     native, decision = obtain(stage.unit, settings)
-    outs = outputs(stage.function, shape)
+    walk = walk_for(stage.function, arguments, shape)
+    outs = outputs(stage.function, shape, walk)
     start = time.perf_counter()
     if native is not None:
-        end = run_native(
+        end = None
+        if walk is not None:
+            end = run_walking(
+                walk, stage, native, arguments, outs, shape, settings, may_share=may_share
+            )
+        end = end or run_native(
             stage, native, arguments, outs, shape, place, settings, may_share=may_share
         )
     else:
@@ -164,11 +171,24 @@ def run_once(stage: Stage, arguments: Sequence[Array], settings: KernelSettings)
     return tuple(out[()] for out in outs)
 
 
-def outputs(function: ir.Function, shape: Shape) -> tuple[Array, ...]:
+def walk_for(function: ir.Function, arguments: Sequence[Array], shape: Shape) -> Walk | None:
+    """Return the order of a chunk's elements, None for C order.
+
+    That is the order in which sums are taken on every engine, and of index symbols.
+    """
+    if len(shape) < 2 or function.reductions or function.indices:
+        return None
+    given = zip(function.params, arguments, strict=True)
+    return walk_of([a for p, a in given if p.is_array], shape)
+
+
+def outputs(function: ir.Function, shape: Shape, walk: Walk | None = None) -> tuple[Array, ...]:
     """Return the arrays that a stage fills."""
     if function.reductions:
         names = [r.name for r in function.reductions]
         return (reductions.nothing_yet(names, function.results),)
+    if walk is not None:
+        return tuple([laid_out(shape, dtype, walk.layout) for dtype in function.results])
     return tuple([buffers.empty(shape, dtype) for dtype in function.results])
 
 
@@ -192,6 +212,28 @@ def settle(
         raise runtime_error(stage, arguments, shape, place, settings, *end.failed)
     if end.made_nan:
         stats.count(stage.unit.name, "nan_elements", end.made_nan)
+
+
+def run_walking(
+    walk: Walk,
+    stage: Stage,
+    native: LoadedKernel,
+    arguments: Sequence[Array],
+    outs: Sequence[Array],
+    shape: Shape,
+    settings: KernelSettings,
+    *,
+    may_share: bool,
+) -> End | None:
+    """Fill ``outs`` in another order than C's; None if an element failed, as C order names one."""
+    turned = [
+        a[(None,) * (len(shape) - a.ndim)].transpose(walk.axes) if p.is_array else a
+        for p, a in zip(stage.function.params, arguments, strict=True)
+    ]
+    results = [out.transpose(walk.axes) for out in outs]
+    sizes = tuple(shape[axis] for axis in walk.axes)
+    end = run_native(stage, native, turned, results, sizes, None, settings, may_share=may_share)
+    return end if end.failed is None else None
 
 
 def run_native(
@@ -335,15 +377,6 @@ def address_of(array: Array) -> int:
     except (TypeError, ValueError, BufferError):
         address: int = array.__array_interface__["data"][0]
         return address
-
-
-def broadcast_strides(array: Array, shape: Shape) -> Shape:
-    """Return the byte strides with which an array is read as if it had ``shape``."""
-    if array.shape == shape:
-        return array.strides
-    missing = len(shape) - array.ndim
-    own = zip(array.shape, array.strides, shape[missing:], strict=True)
-    return (0,) * missing + tuple(0 if n == 1 and m != 1 else s for n, s, m in own)
 
 
 def slabs(shape: Shape, most: int) -> Iterable[tuple[Shape, Shape]]:

@@ -20,6 +20,7 @@ FLOORS = {
     "meaning": 0,
     "settings": 0,
     "buffers": 0,
+    "walk": 1,
     "threads": 1,
     "stack": 0,
     "notebook": 0,
