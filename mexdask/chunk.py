@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
 from mexdask.specialise import Stage
 from mexdask.stack import roomy
-from mexdask.walk import Walk, broadcast_strides, laid_out, walk_of
+from mexdask.walk import Walk, broadcast_strides, in_long_lines, laid_out, turned, walk_of
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -102,14 +103,12 @@ def run(
     outs = outputs(stage.function, shape, walk)
     start = time.perf_counter()
     if native is not None:
-        end = None
-        if walk is not None:
-            end = run_walking(
-                walk, stage, native, arguments, outs, shape, settings, may_share=may_share
-            )
-        end = end or run_native(
-            stage, native, arguments, outs, shape, place, settings, may_share=may_share
+        walked = functools.partial(
+            run_native, stage, native, arguments, outs, shape, place, settings, may_share=may_share
         )
+        end = walked(walk)
+        if end.failed is not None and walk is not None:
+            end = walked(None)  # C order has the lowest element that fails
     else:
         end = run_interpreted(stage, arguments, outs, shape, place, settings)
     seconds = time.perf_counter() - start
@@ -131,7 +130,7 @@ def run_small(
     size = math.prod(shape)
     if not 0 < size <= SMALL or (native := at_hand(stage.unit, settings)) is None:
         return None
-    words = [1, 0, 0, 0, size, 0, size]
+    words = [1, 0, 0, 0, size, 0, size, 0]
     try:
         for block, dtype in zip(blocks, stage.dtypes, strict=True):
             if type(block) is not np.ndarray or block.shape != shape or block.dtype != dtype:
@@ -165,24 +164,22 @@ def run_once(stage: Stage, arguments: Sequence[Array], settings: KernelSettings)
         # that is ten times as long.
         case (ir.Return(values),) if all(v in given for v in values):
             return tuple(given[v].astype(v.dtype)[()] for v in values)
-    outs = outputs(stage.function, ())
+    outs = outputs(stage.function, (), None)
     end = run_interpreted(stage, arguments, outs, (), WHOLE, settings)
     settle(end, stage, arguments, (), WHOLE, settings)
     return tuple(out[()] for out in outs)
 
 
 def walk_for(function: ir.Function, arguments: Sequence[Array], shape: Shape) -> Walk | None:
-    """Return the order of a chunk's elements, None for C order.
-
-    That is the order in which sums are taken on every engine, and of index symbols.
-    """
-    if len(shape) < 2 or function.reductions or function.indices:
+    """Return the order of a chunk's elements, None for C order, in which every engine sums."""
+    if len(shape) < 2 or function.reductions:
         return None
     given = zip(function.params, arguments, strict=True)
-    return walk_of([a for p, a in given if p.is_array], shape)
+    arrays = [a for p, a in given if p.is_array]
+    return walk_of(arrays, shape, may_join=not function.indices)
 
 
-def outputs(function: ir.Function, shape: Shape, walk: Walk | None = None) -> tuple[Array, ...]:
+def outputs(function: ir.Function, shape: Shape, walk: Walk | None) -> tuple[Array, ...]:
     """Return the arrays that a stage fills."""
     if function.reductions:
         names = [r.name for r in function.reductions]
@@ -214,28 +211,6 @@ def settle(
         stats.count(stage.unit.name, "nan_elements", end.made_nan)
 
 
-def run_walking(
-    walk: Walk,
-    stage: Stage,
-    native: LoadedKernel,
-    arguments: Sequence[Array],
-    outs: Sequence[Array],
-    shape: Shape,
-    settings: KernelSettings,
-    *,
-    may_share: bool,
-) -> End | None:
-    """Fill ``outs`` in another order than C's; None if an element failed, as C order names one."""
-    turned = [
-        a[(None,) * (len(shape) - a.ndim)].transpose(walk.axes) if p.is_array else a
-        for p, a in zip(stage.function.params, arguments, strict=True)
-    ]
-    results = [out.transpose(walk.axes) for out in outs]
-    sizes = tuple(shape[axis] for axis in walk.axes)
-    end = run_native(stage, native, turned, results, sizes, None, settings, may_share=may_share)
-    return end if end.failed is None else None
-
-
 def run_native(
     stage: Stage,
     native: LoadedKernel,
@@ -244,24 +219,28 @@ def run_native(
     shape: Shape,
     place: Place | None,
     settings: KernelSettings,
+    walk: Walk | None,
     *,
-    may_share: bool = False,
+    may_share: bool,
 ) -> End:
     """Fill ``outs`` through native code."""
     alone, together = slab_sizes(stage)
-    size = math.prod(shape)
+    axes = tuple(range(len(shape))) if walk is None else walk.axes
+    sizes, size = turned(shape, axes), math.prod(shape)
     # Partial results of a reduction have one place for all slabs.
     may_share = may_share and size >= 4 * together and not stage.function.reductions
-    arrays, scalars, converted = [], b"", []
+    arrays, scalars, read = [], b"", []  # alive until the calls below have read them
     for parameter, value in zip(stage.function.params, arguments, strict=True):
         if not parameter.is_array:
             scalars += value.astype(parameter.var.dtype, copy=False).tobytes().ljust(8, b"\0")
             continue
         if not (value.flags.aligned and value.dtype.isnative):
             value = value.astype(parameter.var.dtype)
-            converted.append(value)  # alive until the calls below have read it
-        arrays.append((address_of(value), broadcast_strides(value, shape)))
-    arrays += [(address_of(out), broadcast_strides(out, shape)) for out in outs]
+        if stage.function.reductions and stage.unit.form(settings).width:
+            value = in_long_lines(value, shape)
+        read.append(value)
+        arrays.append((address_of(value), turned(broadcast_strides(value, shape), axes)))
+    arrays += [(address_of(out), turned(broadcast_strides(out, shape), axes)) for out in outs]
     limit, tolerant = settings.while_max_iters, settings.on_error == "nan"
     offset, whole = bounds(place, shape)
     errors: list[ErrorPlace] = []
@@ -269,10 +248,10 @@ def run_native(
     def compute(start: Shape, part: Shape) -> End | None:
         error = ErrorPlace() if stage.function.sites else None
         operands, first = arrays, offset
-        if part != shape:
+        if part != sizes:
             operands = [(address + dot(start, strides), strides) for address, strides in arrays]
-            first = shifted(start, offset)
-        call = pack_call(part, first, whole, limit, tolerant, error, operands, scalars)
+            first = shifted(tuple(start[axes.index(k)] for k in range(len(axes))), offset)
+        call = pack_call(part, first, whole, axes, limit, tolerant, error, operands, scalars)
         if code := native.call(call):
             assert error is not None
             return End((code - 1, shifted(np.unravel_index(error.index, part), start)))
@@ -281,7 +260,7 @@ def run_native(
         return None
 
     use = threads.allowed() if may_share else 1
-    pieces = list(slabs(shape, alone if use == 1 else together))
+    pieces = list(slabs(sizes, alone if use == 1 else together))
     failed = threads.first_failure(lambda n: compute(*pieces[n]), len(pieces), use)
     return failed or End(None, sum(error.count for error in errors))
 

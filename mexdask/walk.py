@@ -23,22 +23,30 @@ class Walk(NamedTuple):
     axes: Shape
 
 
-def walk_of(arrays: Sequence[Array], shape: Shape) -> Walk | None:
-    """Return the order for some arrays that broadcast to a shape, None where C order is as good.
+def walk_of(arrays: Sequence[Array], shape: Shape, *, may_join: bool) -> Walk | None:
+    """Return an order for some arrays that broadcast to a shape, None where C order is as good.
 
     Results lie in memory as their inputs do, as NumPy's ``order="K"`` has it.
+
+    Parameters
+    ----------
+    arrays : sequence of numpy.ndarray
+        The inputs.
+    shape : tuple of int
+        At least two axes.
+    may_join : bool
+        Whether axes that lie one after the other may be one line.
     """
-    if len(shape) < 2 or all(a.flags.c_contiguous and a.shape == shape for a in arrays):
+    if (may_join or shape[-1] >= SHORTEST_LINE) and all(
+        a.flags.c_contiguous and a.shape == shape for a in arrays
+    ):
         return None
     strides = [broadcast_strides(a, shape) for a in arrays]
     steps = [sum(abs(s[axis]) for s in strides) for axis in range(len(shape))]
     layout = sorted(range(len(shape)), key=lambda axis: -steps[axis] if shape[axis] > 1 else -1e99)
-    inner, length = len(layout) - 1, shape[layout[-1]]
-    while inner and all(s[layout[inner - 1]] == s[layout[-1]] * length for s in strides):
-        inner -= 1
-        length *= shape[layout[inner]]
+    joined, length = line(strides, shape, layout) if may_join else (1, shape[layout[-1]])
     axes = layout
-    longest = max(layout[:inner], key=lambda axis: shape[axis], default=layout[-1])
+    longest = max(layout[:-joined], key=lambda axis: shape[axis], default=layout[-1])
     if length < SHORTEST_LINE and shape[longest] > length:
         axes = [axis for axis in layout if axis != longest] + [longest]
     if axes == sorted(axes):
@@ -46,9 +54,33 @@ def walk_of(arrays: Sequence[Array], shape: Shape) -> Walk | None:
     return Walk(tuple(layout), tuple(axes))
 
 
+def in_long_lines(array: Array, shape: Shape) -> Array:
+    """Return an array of a shape as it is, or a copy where its lines in C order are too short."""
+    if array.shape != shape or array.flags.c_contiguous:
+        return array
+    _, length = line([array.strides], shape, range(len(shape)))
+    return np.ascontiguousarray(array) if length < SHORTEST_LINE else array
+
+
+def line(strides: Sequence[Shape], shape: Shape, axes: Sequence[int]) -> tuple[int, int]:
+    """Return how many of the innermost axes are one line of all arrays, and how long that is."""
+    joined, length = 1, shape[axes[-1]]
+    for axis in reversed(axes[:-1]):
+        if any(s[axis] != s[axes[-1]] * length for s in strides):
+            break
+        joined += 1
+        length *= shape[axis]
+    return joined, length
+
+
+def turned(values: Shape, axes: Shape) -> Shape:
+    """Return what belongs to each axis in the order of ``axes``."""
+    return tuple([values[axis] for axis in axes])
+
+
 def laid_out(shape: Shape, dtype: np.dtype, layout: Shape) -> Array:
     """Return an array whose elements are not set, and whose axes lie in memory as wanted."""
-    plain = buffers.empty(tuple(shape[axis] for axis in layout), dtype)
+    plain = buffers.empty(turned(shape, layout), dtype)
     return plain.transpose(np.argsort(layout))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,8 @@ def f(a, b):
 KERNELS = {
     "straight": "def f(a, b):\n    return a * 2 + b, a > b\n",
     "loop": LOOP,
+    "places": "def f(a, b):\n    return a + b * _i0 - _i2, _flat_idx - _i1\n",
+    "sums": "def f(a, b):\n    return sum(exp(a / 99) * b), any(a > b)\n",
     "may fail": "def f(a, b):\n    c = 0\n    for i in range(0, 3, int(b)):\n        c += i\n"
     "    return a + c, c\n",
 }
@@ -64,8 +67,21 @@ def test_the_layout_of_arrays_does_not_show_in_values(layout: str, kernel: str, 
         plain = np.ascontiguousarray(a), np.ascontiguousarray(np.broadcast_to(b, a.shape))
         want = mexdask.apply(KERNELS[kernel], *plain, jit="off")
         for result, expected in zip(got, want, strict=True):
-            np.testing.assert_array_equal(result, expected, err_msg=name)
+            rtol = 1e-13 if kernel == "sums" else 0
+            np.testing.assert_allclose(result, expected, rtol=rtol, err_msg=name)
             assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
+
+
+@pytest.mark.parametrize("jit", ["require", "off"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_places_are_those_of_the_whole_array(layout: str, jit: str):
+    a = LAYOUTS[layout](BASE)
+    lazy = da.from_array(a, chunks=[max(1, n // 2) for n in a.shape])
+    want = mexdask.apply(KERNELS["places"], *[np.ascontiguousarray(a)] * 2, jit="off")
+    for got, expected in zip(
+        mexdask.apply(KERNELS["places"], lazy, lazy, jit=jit), want, strict=True
+    ):
+        np.testing.assert_array_equal(got.compute(scheduler="threads"), expected)
 
 
 @pytest.mark.parametrize("jit", ["require", "off"])
@@ -117,12 +133,13 @@ def test_any_view(a: Array, with_broadcast: bool):
 
 
 def test_lines_are_long_where_an_axis_is():
-    def innermost(*arrays: Array) -> int:
+    def innermost(*arrays: Array, may_join: bool = True) -> int:
         shape = np.broadcast_shapes(*(a.shape for a in arrays))
-        walk = walk_of(arrays, shape)
+        walk = walk_of(arrays, shape, may_join=may_join)
         return shape[walk.axes[-1]] if walk else shape[-1]
 
     wide = np.zeros((5000, 4))
     assert innermost(wide[:, :3]) == innermost(wide, wide[:, :1]) == 5000
     assert innermost(np.zeros((40, 50, 60)).transpose(2, 0, 1)) == 60
-    assert walk_of([wide], wide.shape) is None
+    assert innermost(wide[:, :3].copy(), may_join=False) == 5000
+    assert walk_of([wide], wide.shape, may_join=True) is None

@@ -2,8 +2,9 @@
 
 ``int32_t me_k_<key>(const me_call *)`` returns 0, or 1 + the ordinal of the site that failed. A
 call is one block of 8-byte words: a header, then for ``ndim`` dimensions the block's shape, its
-offset in the whole array and the whole array's shape, then for each array (inputs, then outputs)
-its address and byte strides, then the scalars, each in the low bytes of a word.
+offset in the whole array, the whole array's shape and which axis of the array each dimension of the
+block is, then for each array (inputs, then outputs) its address and byte strides, then the scalars,
+each in the low bytes of a word.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def pack_call(
     shape: tuple[int, ...],
     offset: tuple[int, ...],
     whole: tuple[int, ...],
+    axes: Sequence[int],
     limit: int,
     tolerant: bool,
     error: ErrorPlace | None,
@@ -53,8 +55,12 @@ def pack_call(
 
     Parameters
     ----------
-    shape, offset, whole : tuple of int
-        Of the block, of its first element in the whole array, of the whole array.
+    shape : tuple of int
+        Of the block, outermost dimension first.
+    offset, whole : tuple of int
+        Of the block's first element in the whole array, and of that, by its axes.
+    axes : sequence of int
+        The axis of the whole array that each dimension of the block is.
     limit : int
         The largest number of iterations of one ``while``.
     tolerant : bool
@@ -67,7 +73,7 @@ def pack_call(
         8 bytes for each scalar parameter.
     """
     address = 0 if error is None else ctypes.addressof(error)
-    words = [len(shape), limit, tolerant, address, *shape, *offset, *whole]
+    words = [len(shape), limit, tolerant, address, *shape, *offset, *whole, *axes]
     for address, strides in operands:
         words.append(address)
         words.extend(strides)
@@ -78,6 +84,6 @@ def pack_call(
 def flat_packer(operands: int) -> Callable[..., bytes]:
     """Return what packs a call on contiguous arrays that cannot fail, seen as one dimension.
 
-    It takes ``1, limit, 0, 0, size, 0, size``, then address and stride of each operand.
+    It takes ``1, limit, 0, 0, size, 0, size, 0``, then address and stride of each operand.
     """
-    return struct.Struct(f"={7 + 2 * operands}q").pack
+    return struct.Struct(f"={8 + 2 * operands}q").pack

@@ -49,7 +49,7 @@ ENTRY = """\
 {{
     enum {{ ARRAYS = {walked}, DIMS = {ndim_max} + 1 }};
     const i64 ndim = c->ndim;
-    const i64 *shape = c->words, *operand = shape + 3 * ndim;
+    const i64 *shape = c->words, *operand = shape + 4 * ndim;
     i64 dim[DIMS] = {{1}}, step[DIMS][ARRAYS] = {{{{0}}}}, count[DIMS] = {{0}};
     char *p[ARRAYS];
     int last = 0;
@@ -136,6 +136,7 @@ def entry(function: ir.Function, symbol: str) -> str:
     ]
     if function.indices:
         start.append("    const i64 *offset = shape + ndim, *whole = offset + ndim;\n")
+        start.append("    const i64 *axes = whole + ndim;\n")
         start.append("    i64 axis[DIMS] = {0};\n")
     if reduces:
         start.append(f"    me_word *record = (me_word *)operand[{inputs} * (ndim + 1)];\n")
@@ -147,7 +148,7 @@ def entry(function: ir.Function, symbol: str) -> str:
         reducers=reducer(function) if reduces else "", symbol=symbol,
         walked=max(1, inputs) if reduces else len(arrays), ndim_max=MAX_NDIM,
         may_join=int(not function.indices), start="".join(start),
-        note_axis="        axis[last] = d;\n" if function.indices else "",
+        note_axis="        axis[last] = axes[d];\n" if function.indices else "",
         visit=(PLACE if function.indices else "") + visit, finish=finish,
     )  # fmt: skip
 
