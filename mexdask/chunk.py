@@ -219,9 +219,9 @@ def run_native(
     shape: Shape,
     place: Place | None,
     settings: KernelSettings,
-    walk: Walk | None,
+    walk: Walk | None = None,
     *,
-    may_share: bool,
+    may_share: bool = False,
 ) -> End:
     """Fill ``outs`` through native code."""
     alone, together = slab_sizes(stage)
