@@ -143,11 +143,11 @@ def classify(name: str, value: Any) -> Argument:
         return Argument(name, value, float, False, True)
     if isinstance(value, np.ma.MaskedArray):
         raise ArgumentError(
-            f"argument {quoted(name)} is a masked array; pass x.filled(np.nan), or its data "
-            "and its mask as two arguments"
+            f"argument {quoted(name)} is a masked array; pass {name}.astype(float).filled(np.nan), "
+            f"or {name}.data and {name}.mask as two arguments"
         )
     if not isinstance(value, (np.ndarray, np.generic)):
-        raise ArgumentError(f"argument {quoted(name)} is {described(kind)}: {remedy(value)}")
+        raise ArgumentError(f"argument {quoted(name)} is {described(kind)}: {remedy(name, value)}")
     return Argument(name, value, checked_dtype(name, value.dtype), value.ndim > 0)
 
 
@@ -179,7 +179,12 @@ def dask_argument(name: str, value: Any) -> Argument:
     if type(meta) is not np.ndarray and not isinstance(meta, np.generic):
         raise ArgumentError(
             f"argument {quoted(name)} is a Dask array whose chunks are not NumPy arrays but each "
-            f"{described(type(meta))}; convert them first, such as x.map_blocks(np.asarray)"
+            f"{described(type(meta))}; "
+            + (
+                f"pass da.ma.filled({name}.astype(float), np.nan)"
+                if isinstance(meta, np.ma.MaskedArray)
+                else f"convert them first, such as {name}.map_blocks(np.asarray)"
+            )
         )
     return Argument(name, value, checked_dtype(name, value.dtype), True, True)
 
@@ -199,8 +204,8 @@ def native_dtype(dtype: np.dtype) -> np.dtype | None:
     return np.dtype(f"{dtype.kind}{dtype.itemsize}")
 
 
-def remedy(value: Any) -> str:
-    """Return how to make an array of something that is none."""
+def remedy(name: str, value: Any) -> str:
+    """Return how to make an array of an argument that is none."""
     kind = type(value)
     module = kind.__module__.split(".")[0]
     if value is None or isinstance(value, (str, bytes, dict, set, type)):
@@ -212,10 +217,11 @@ def remedy(value: Any) -> str:
     if module == "pandas" and kind.__name__ in ("Timestamp", "Timedelta", "NAType", "NaTType"):
         return "pass a number"
     if module in ("pandas", "polars", "cupy", "torch"):
-        return {"cupy": "pass x.get()", "torch": "pass x.numpy()"}.get(module, "pass x.to_numpy()")
+        method = {"cupy": "get", "torch": "numpy"}.get(module, "to_numpy")
+        return f"pass {name}.{method}()"
     if module.startswith("dask"):
         return "pass a Dask array, such as df['column'].to_dask_array(lengths=True)"
-    return "pass a NumPy or Dask array, such as np.asarray(x), or a number"
+    return f"pass a NumPy or Dask array, such as np.asarray({name}), or a number"
 
 
 def pattern(argument: Argument) -> str:

@@ -30,7 +30,7 @@ from mexdask.explanation import Explanation, explain_native
 from mexdask.frontend.dimensions import numbered
 from mexdask.frontend.freenames import gather
 from mexdask.frontend.parse import Parsed
-from mexdask.frontend.scalar import scalar_function
+from mexdask.frontend.scalar import scalar_function, with_language
 from mexdask.frontend.source import source_of_text
 from mexdask.ops import CONSTANTS, FUNCTION_NAMES
 from mexdask.settings import KernelSettings, kernel_settings
@@ -101,7 +101,9 @@ class Kernel:
 
         The function that was decorated, else the validated source run over NumPy scalars.
         """
-        return self._function or scalar_function(self._parsed)
+        if self._function is None:
+            return scalar_function(self._parsed)
+        return with_language(self._function, self._parsed.helpers)
 
     def __call__(
         self,

@@ -404,6 +404,8 @@ def runtime_error(
     message = ir.REASONS[what.reason].format(limit=settings.while_max_iters)
     text = Diagnostic(what.reason, message, what.span).render(stage.source)
     text += "".join(f"\ncalled at {stage.source.place(call)}" for call in what.calls)
+    if settings.on_error == "nan":
+        text += '\non_error="nan" is for kernels all of whose results are floats'
     values = ", ".join(
         f"{p.var.name} = {np.broadcast_to(a, shape)[index]}"
         for p, a in zip(stage.function.params, arguments, strict=True)

@@ -214,12 +214,11 @@ def shared_settings(
     jit: object, limit: object, simd: object, on_error: object, isa: object
 ) -> KernelSettings:
     """Return the one object with these settings, or complain about them."""
-    if isinstance(limit, str):
-        if not limit.strip().isdecimal():
-            raise ArgumentError(f"ME_DSL_WHILE_MAX_ITERS={limit!r} is not a positive integer")
+    if isinstance(limit, str) and limit.strip().isdecimal():
         limit = int(limit)
     if isinstance(limit, bool) or not isinstance(limit, int):
-        raise ArgumentError(f"while-max-iters: {limit!r} is not a positive integer")
+        where = "mexdask.while-max-iters or ME_DSL_WHILE_MAX_ITERS"
+        raise ArgumentError(f"{where}: {limit!r} is not a positive integer")
     return KernelSettings(spelled_out(jit), limit, spelled_out(simd), str(on_error), str(isa))
 
 

@@ -185,7 +185,7 @@ def labelled_values():
         (np.array([None, 1]), "dtype object"),
         (np.zeros(2, "i4,f4"), "x['field']"),
         (np.longdouble(1), "dtype float128" if np.longdouble(1).itemsize == 16 else ""),
-        (np.ma.array([1, 2], mask=[0, 1]), "a masked array; pass x.filled(np.nan)"),
+        (np.ma.array([1, 2], mask=[0, 1]), "a masked array; pass x.astype(float).filled(np.nan)"),
         *labelled_values(),
         (Frame(), "df['column'].to_dask_array(lengths=True)"),
         (da.from_array(np.ma.array([1, 2])), "numpy.MaskedArray"),

@@ -139,7 +139,8 @@ def spelt(value: Any) -> str:
     if isinstance(value, np.generic):
         name = "bool" if value.dtype.kind == "b" else value.dtype.name
         return f"np.{name}({spelt(value.item())})"
-    return repr(value)
+    # Its own repr for what derives from a number, such as an enum's member.
+    return repr(next(kind(value) for kind in (bool, int, float) if isinstance(value, kind)))
 
 
 def check_text(function: types.FunctionType, parsed: Parsed) -> None:
@@ -193,9 +194,11 @@ def complaint(node: ast.Name, value: Any) -> Diagnostic | None:
     elif callable(value):
         code, what = "helper-function", f"is {described(type(value))}, not a plain function"
         hint = "write it with def, or write its statements into the kernel"
+        if isinstance(value, type):
+            hint = f"give its numbers names above the kernel, such as LIMIT = {name}.limit"
     else:
         code, what = "foreign-name", f"is {described(type(value))} from outside the kernel"
-        hint = "pass what the kernel needs as parameters"
+        hint = f"pass what the kernel needs as parameters, or as numbers: LIMIT = {name}.limit"
     return Diagnostic(code, f"{name!r} {what}", span_of(node), hint)
 
 

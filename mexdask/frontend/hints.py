@@ -92,6 +92,46 @@ CALL_HINTS = {
     "gammaln": "write 'lgamma(a)'",
 }
 
+OUTSIDE = "compute it outside, and pass it as a parameter"
+ONE_ELEMENT = "a kernel sees one element; compute it outside"
+CALL_HINTS |= {
+    "std": "write sqrt(mean((x - mean(x)) ** 2))",
+    "var": "write mean((x - mean(x)) ** 2)",
+    "nanstd": "write sqrt(nanmean((x - nanmean(x)) ** 2))",
+    "nanvar": "write nanmean((x - nanmean(x)) ** 2)",
+    "ptp": "write max(x) - min(x)",
+    "average": "write sum(weight * x) / sum(weight)",
+    "count_nonzero": "write sum(x != 0)",
+    "dot": "write sum(a * b)",
+    "nan_to_num": "write 'x if isfinite(x) else 0.0'",
+    "isin": "write comparisons joined by 'or'",
+    "iinfo": "give the number a name above the kernel, such as MOST = np.iinfo(np.int16).max",
+    "finfo": "give the number a name above the kernel, such as EPS = np.finfo(np.float32).eps",
+    "arange": "index symbols such as _i0 count elements",
+    **dict.fromkeys("median nanmedian percentile nanpercentile quantile nanquantile".split(),
+                    OUTSIDE),
+    **dict.fromkeys("rand randn random normal uniform randint integers".split(),
+                    "pass an array of random numbers"),
+    **dict.fromkeys("zeros ones empty full zeros_like ones_like empty_like full_like".split(),
+                    "write the number: a kernel sees one element"),
+    **dict.fromkeys("argmax argmin argsort sort cumsum cumprod diff gradient interp roll unique "
+                    "convolve histogram digitize searchsorted matmul einsum concatenate".split(),
+                    ONE_ELEMENT),
+}  # fmt: skip
+"""What NumPy has for arrays."""
+
+METHOD_HINTS = {
+    "astype": "write np.float32(x), or another dtype's name",
+    "item": "leave it out: a kernel sees numbers",
+    "copy": "leave it out: a kernel sees numbers",
+    "std": CALL_HINTS["std"],
+    "var": CALL_HINTS["var"],
+    "fillna": "write 'b if isnan(x) else x'",
+    "where": "write 'x if condition else other'",
+    "isnull": "write isnan(x)",
+    "notnull": "write 'not isnan(x)'",
+}
+
 NAME_HINTS = {
     "true": "write 'True'",
     "false": "write 'False'",

@@ -4,9 +4,12 @@ from __future__ import annotations
 import __future__
 
 import ast
+import builtins
+import dis
+import functools
 import operator
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import numpy as np
@@ -15,12 +18,11 @@ from mexdask import meaning
 from mexdask.dtypes import WEAK, Type
 from mexdask.frontend.parse import Parsed
 from mexdask.ops import BY_FUNCTION_NAME, CASTS, CONSTANTS, SPELT_AS_OPERATOR, Op
+from mexdask.reductions import REDUCTIONS
 
 PYTHON_OWN = {
     "abs": abs,
     "pow": pow,
-    "min": min,
-    "max": max,
     "int": int,
     "float": float,
     "bool": bool,
@@ -63,6 +65,45 @@ def scalar_function(parsed: Parsed) -> Callable[..., Any]:
     return function
 
 
+def with_language(function: Callable[..., Any], helpers: Collection[str]) -> Callable[..., Any]:
+    """Return a kernel's function so that it finds the language's bare names as well.
+
+    Parameters
+    ----------
+    function : function
+        As it was decorated.
+    helpers : collection of str
+        The functions that it calls, which are made to find them too.
+
+    Returns
+    -------
+    function
+        The same one if it knows all its names already.
+    """
+    assert isinstance(function, types.FunctionType), function
+    code, known = function.__code__, function.__globals__
+    wanted = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    called_too = {
+        name: with_language(known[name], helpers)
+        for name in wanted & set(helpers) - {function.__name__}
+        if isinstance(known.get(name), types.FunctionType)
+    }
+    language = namespace()
+    unknown = {
+        name: language[name]
+        for name in wanted
+        if name in language and name not in known and not hasattr(builtins, name)
+    }
+    if not unknown and all(known[name] is made for name, made in called_too.items()):
+        return function
+    names = {**known, **unknown, **called_too}
+    made = types.FunctionType(
+        code, names, function.__name__, function.__defaults__, function.__closure__
+    )
+    made.__kwdefaults__ = function.__kwdefaults__
+    return functools.update_wrapper(made, function)
+
+
 def called(name: str) -> str:
     """Return a name that no parameter can have, for a function."""
     return f"{name}()"
@@ -74,10 +115,19 @@ def namespace() -> dict[str, Any]:
     for name, symbol in SPELT_AS_OPERATOR.items():
         functions[name] = strong_operator(symbol)
     functions["where"] = choose
+    reduced = {name: getattr(np, name) for name in REDUCTIONS}
     casts = {name: caster(t) for name, t in CASTS.items()}
-    module = types.SimpleNamespace(**{**functions, **casts, "bool": np.bool_, **CONSTANTS})
+    module = types.SimpleNamespace(
+        **{**functions, **casts, "bool": np.bool_, **CONSTANTS, **reduced}
+    )
     modules = {"np": module, "numpy": module, "math": module}
-    return {**functions, **casts, **CONSTANTS, **PYTHON_OWN, **modules}
+    own = PYTHON_OWN | {"min": extremum(min), "max": extremum(max)}
+    return {**functions, **casts, **CONSTANTS, **reduced, **own, **modules}
+
+
+def extremum(choice: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Python's min or max, which of one scalar is that scalar."""
+    return lambda *values: choice(values)
 
 
 def on_scalars(op: Op) -> Callable[..., Any]:

@@ -17,7 +17,14 @@ from mexdask.frontend.arity import (
     result_count,
     value_count,
 )
-from mexdask.frontend.hints import CALL_HINTS, NAME_HINTS, OPERATOR_REJECTED, REJECTED, near
+from mexdask.frontend.hints import (
+    CALL_HINTS,
+    METHOD_HINTS,
+    NAME_HINTS,
+    OPERATOR_REJECTED,
+    REJECTED,
+    near,
+)
 from mexdask.frontend.nodes import head_of, is_reduction, operator_between, span_of
 from mexdask.frontend.parse import (
     DIMENSION_SYMBOL,
@@ -336,6 +343,10 @@ class Checker:
         """Check a literal."""
         if isinstance(value, (bool, int, float)):
             return
+        if isinstance(value, str) and value.strip().lower() in ("nan", "inf"):
+            self.complain("bad-literal", "a string is not part of the kernel language", node,
+                          f"write {value.strip().lower()}")  # fmt: skip
+            return
         what, hint = {
             str: ("a string", "kernels compute with numbers only"),
             bytes: ("a bytes literal", "kernels compute with numbers only"),
@@ -363,7 +374,9 @@ class Checker:
                           f"call it: {name}(...)")  # fmt: skip
         else:
             known = [*self.variables, *self.known.constants, *CONSTANTS, "True", "False"]
-            hint = NAME_HINTS.get(name) or near(name, known, "make it a parameter of the kernel")
+            hint = NAME_HINTS.get(name) or near(
+                name, known, "make it a parameter, or a number above the kernel"
+            )
             self.complain("unknown-name", f"unknown name {name!r}", node, hint)
 
     def attribute(self, node: ast.Attribute) -> None:
@@ -387,7 +400,8 @@ class Checker:
                 self.unsupported(
                     f"attribute '.{node.attr}'",
                     node,
-                    "a kernel sees numbers only; pass what it needs as parameters",
+                    "a kernel sees numbers only; make it a parameter, or give the number a name "
+                    "above the kernel",
                 )
 
     def is_module(self, name: str) -> bool:
@@ -464,8 +478,12 @@ class Checker:
             hint = f"write '{func.attr}(...)'" if known else hint
             self.complain("unknown-function", f"unknown function '{ast.unparse(func)}'", func, hint)
             return
-        self.unsupported(f"method '.{func.attr}()'", func,
-                         "use a function, such as abs(x) or clip(x, low, high)")  # fmt: skip
+        hint = (
+            f"write {func.attr}({ast.unparse(func.value)})"
+            if known
+            else METHOD_HINTS.get(func.attr, "use a function, such as abs(x) or clip(x, low, high)")
+        )
+        self.unsupported(f"method '.{func.attr}()'", func, hint)
         if not isinstance(root, ast.Name):
             self.expression(root)
 
@@ -479,9 +497,14 @@ class Checker:
                 node.func,
                 "write a - b * rint(a / b), or np.remainder(a, b)",
             )
+        elif spelt != name and name in ("min", "max") and count > 1:
+            # NumPy's second argument is an axis, Python's a second number.
+            hint = f"write {name}imum(a, b); reduce along an axis outside the kernel"
+            self.wrong_arity(spelt, "1 argument", node, 1, hint)
         elif name not in FUNCTION_NAMES:
+            otherwise = "define it above the kernel" if spelt == name else "compute it outside"
             hint = CALL_HINTS.get(name) or near(
-                name, [*FUNCTION_NAMES, *self.known.functions], "define it above the kernel"
+                name, [*FUNCTION_NAMES, *self.known.functions], otherwise
             )
             self.complain("unknown-function", f"unknown function '{spelt}'", node.func, hint)
         elif not arity_fits(name, count) and not node.keywords:

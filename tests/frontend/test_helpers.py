@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import pickle
 import subprocess
@@ -261,3 +262,37 @@ def test_equal_texts_of_two_files_keep_their_own_places(tmp_path):
         with pytest.raises(mexdask.KernelTypeError) as caught:
             mexdask.apply(namespace[name]["k"], X)
         assert f"{path}:{len(name) + 2}:12" in str(caught.value)
+
+
+class Flags(enum.IntFlag):
+    CLOUD = 8
+
+
+CLOUD_BIT = Flags.CLOUD
+
+
+def halved(x):
+    return sqrt(x) / 2 if x < inf else nan  # noqa: F821
+
+
+def in_bare_words(x, flags):
+    average = mean(flags)  # noqa: F821
+    if flags & CLOUD_BIT:
+        return nan  # noqa: F821
+    return hypot(halved(x), average) - max(x, 1)  # noqa: F821
+
+
+@pytest.mark.parametrize("jit", ["off", pytest.param("require", marks=pytest.mark.compiler)])
+def test_bare_names_and_members_of_enums_mean_the_same_to_a_debugger(jit: str):
+    kernel = mexdask.kernel(in_bare_words)
+    sent = pickle.loads(pickle.dumps(kernel))
+    for x, flags in ((4.0, 3), (9.0, 8), (np.inf, 1)):
+        want = kernel(np.array([x]), np.array([flags]), jit=jit)
+        for scalar in (kernel.py_func, sent.py_func):
+            np.testing.assert_array_equal(scalar(np.float64(x), np.int64(flags)), want[0])
+    plain = mexdask.kernel(clipped_sum)
+    assert plain.py_func is clipped_sum
+
+
+def clipped_sum(x):
+    return np.clip(x, 0, 1) + np.max(x)
