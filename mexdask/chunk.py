@@ -6,9 +6,8 @@ import ctypes
 import functools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from mexdask.runtime import stats
 from mexdask.runtime.dispatch import at_hand, obtain
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
+from mexdask.slabs import paced, slabs
 from mexdask.specialise import Stage
 from mexdask.stack import roomy
 from mexdask.walk import Walk, broadcast_strides, in_long_lines, laid_out, turned, walk_of
@@ -28,8 +28,8 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 addressof, buffer_of = ctypes.addressof, ctypes.c_char.from_buffer
 
-# Python is back between slabs, so that Ctrl-C works; large enough to hide the call. Without loops
-# an element takes some nanoseconds at most, and large slabs are written past the caches.
+# Large enough to hide the call. Without loops an element takes some nanoseconds at most, and large
+# slabs are written past the caches.
 NATIVE_SLAB = 1 << 18
 STRAIGHT_SLAB = 1 << 22
 SMALL = 1 << 14
@@ -260,8 +260,11 @@ def run_native(
         return None
 
     use = threads.allowed() if may_share else 1
-    pieces = list(slabs(sizes, alone if use == 1 else together))
-    failed = threads.first_failure(lambda n: compute(*pieces[n]), len(pieces), use)
+    if use == 1:
+        failed = paced(compute, sizes, alone, steady=not stage.unit.has_loops)
+    else:
+        pieces = list(slabs(sizes, together))
+        failed = threads.first_failure(lambda n: compute(*pieces[n]), len(pieces), use)
     return failed or End(None, sum(error.count for error in errors))
 
 
@@ -356,28 +359,6 @@ def address_of(array: Array) -> int:
     except (TypeError, ValueError, BufferError):
         address: int = array.__array_interface__["data"][0]
         return address
-
-
-def slabs(shape: Shape, most: int) -> Iterable[tuple[Shape, Shape]]:
-    """Return start and shape of pieces of at most ``most`` elements, in C order."""
-    size = math.prod(shape)
-    if size <= most:
-        return [((0,) * len(shape), shape)] if size else []
-    return split(shape, size, most)
-
-
-def split(shape: Shape, size: int, most: int) -> Iterator[tuple[Shape, Shape]]:
-    """Yield the pieces of a shape of more than ``most`` elements."""
-    axis, inner = 0, size // shape[0]
-    while inner > most:
-        axis += 1
-        inner //= shape[axis]
-    step = max(1, most // inner)
-    for lead in product(*map(range, shape[:axis])):
-        for first in range(0, shape[axis], step):
-            count = min(step, shape[axis] - first)
-            rest = shape[axis + 1 :]
-            yield (*lead, first, *(0,) * len(rest)), ((1,) * axis) + (count, *rest)
 
 
 def dot(index: Shape, strides: Shape) -> int:

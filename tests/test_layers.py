@@ -21,6 +21,7 @@ FLOORS = {
     "settings": 0,
     "buffers": 0,
     "walk": 1,
+    "slabs": 0,
     "threads": 1,
     "stack": 0,
     "notebook": 0,

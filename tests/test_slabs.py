@@ -1,0 +1,57 @@
+"""Pieces of chunks: each element once, in C order, and no piece that keeps Ctrl-C waiting."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mexdask import slabs
+
+SHAPES = st.lists(st.integers(0, 17), max_size=4).map(tuple)
+
+
+@given(SHAPES, st.integers(1, 300))
+def test_slabs_are_a_chunk_in_c_order(shape: tuple[int, ...], most: int):
+    numbers = np.arange(math.prod(shape)).reshape(shape)
+    found: list[int] = []
+    for start, part in slabs.slabs(shape, most):
+        assert 0 < math.prod(part) <= most
+        where = tuple(slice(s, s + n) for s, n in zip(start, part, strict=True))
+        found.extend(numbers[where].ravel())
+    assert found == list(range(numbers.size))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steady", "longest"),
+    [(1e-9, False, 1 << 18), (1e-3, False, slabs.FIRST), (1e-3, True, 1 << 18)],
+)
+def test_the_time_of_slabs_decides_their_size(
+    seconds: float, steady: bool, longest: int, monkeypatch: pytest.MonkeyPatch
+):
+    now, sizes = [0.0], []
+
+    def compute(_start: tuple[int, ...], part: tuple[int, ...]) -> None:
+        sizes.append(math.prod(part))
+        now[0] += seconds * sizes[-1]
+
+    monkeypatch.setattr(slabs.time, "perf_counter", lambda: now[0])
+    assert slabs.paced(compute, (3000, 1000), 1 << 18, steady=steady) is None
+    assert sum(sizes) == 3_000_000
+    assert longest / 2 < max(sizes) <= longest
+    if seconds > 1e-6 and not steady:
+        assert seconds * max(sizes[3:]) <= slabs.LONGEST
+
+
+def test_the_first_failure_ends_it():
+    seen: list[tuple[int, ...]] = []
+
+    def compute(start: tuple[int, ...], _part: tuple[int, ...]) -> str | None:
+        seen.append(start)
+        return "failed" if len(seen) == 2 else None
+
+    assert slabs.paced(compute, (100_000,), 1 << 18, steady=False) == "failed"
+    assert len(seen) == 2
