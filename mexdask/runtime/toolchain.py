@@ -229,7 +229,9 @@ def probe(
             plan = ask(*flags, "-###", "-E", "-x", "c", "/dev/null")
             if plan.code != 0:
                 how = "no answer in time" if plan.code is None else f"exit code {plan.code}"
-                text = f"{' '.join(argv)} does not say what it would run: {how}\n{plan.text}"
+                asked = " ".join(argv) + (f" with {' '.join(flags)}" if flags else "")
+                first = next((line for line in plan.text.splitlines() if "error" in line), how)
+                text = f"{asked} does not say what it would run: {first}\n{plan.text}"
                 return Failure(FailureClass.NO_CC, text[:LONGEST_LOG])
             programs = [ask(f"-print-prog-name={name}").text.strip() for name in ("as", "ld")]
     except (OSError, ValueError) as error:

@@ -416,6 +416,14 @@ def test_a_failed_probe_is_believed_for_its_cooldown(tmp_path: Path) -> None:
     assert sizes[0] == sizes[1] < sizes[2]
 
 
+def test_flags_that_no_compiler_takes_are_named(tmp_path: Path) -> None:
+    cc = script(tmp_path / "cc", f'exec {REAL_CC} "$@"')
+    failure = find_compiler(settings_for(cc, cflags="--bogus"))
+    assert isinstance(failure, Failure)
+    assert "--bogus" in failure.message.splitlines()[0]
+    assert "error" in failure.message.splitlines()[0]
+
+
 @pytest.mark.parametrize("body", ["trap '' TERM; sleep 300", "exec yes", "kill -STOP $$"])
 def test_a_probe_is_bounded_in_time_and_memory(tmp_path: Path, body: str) -> None:
     cc = script(tmp_path / "cc", f"echo $$ >> {tmp_path}/pids\n{body}")
