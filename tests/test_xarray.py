@@ -897,7 +897,7 @@ def test_the_conversions_that_errors_show_work():
         ("a = u\nb = a * kk", {}, ["'kk' is neither"]),
         ("u * w", {"w": climate()}, ["'w' is a xarray.Dataset", "ds['name']"]),
         ("u * w", {"w": [1, 2]}, ["'w' is a list"]),
-        ("u * w", {"w": pd.Series([1.0])}, ["pandas.Series: pass x.to_numpy()"]),
+        ("u * w", {"w": pd.Series([1.0])}, ["pandas.Series: pass w.to_numpy()"]),
         ("u * w", {"w": np.zeros(4)}, ["array of shape (4,) without names", "(time: 4, lat: 3"]),
         ("u * w", {"w": np.zeros((1, 4, 3, 5))}, ["xr.DataArray(w, dims=...)"]),
         ("w + 1", {"w": np.zeros(4)}, ["array of shape (4,) without names"]),
