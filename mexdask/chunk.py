@@ -228,15 +228,17 @@ def run_native(
     axes = tuple(range(len(shape))) if walk is None else walk.axes
     sizes, size = turned(shape, axes), math.prod(shape)
     # Partial results of a reduction have one place for all slabs.
-    may_share = may_share and size >= 4 * together and not stage.function.reductions
+    reduces = bool(stage.function.reductions)
+    may_share = may_share and size >= 4 * together and not reduces
     arrays, scalars, read = [], b"", []  # alive until the calls below have read them
+    reduces_lanes = reduces and stage.unit.form(settings).width > 0
     for parameter, value in zip(stage.function.params, arguments, strict=True):
         if not parameter.is_array:
             scalars += value.astype(parameter.var.dtype, copy=False).tobytes().ljust(8, b"\0")
             continue
         if not (value.flags.aligned and value.dtype.isnative):
             value = value.astype(parameter.var.dtype)
-        if stage.function.reductions and stage.unit.form(settings).width:
+        if reduces_lanes:
             value = in_long_lines(value, shape)
         read.append(value)
         arrays.append((address_of(value), turned(broadcast_strides(value, shape), axes)))
@@ -261,7 +263,8 @@ def run_native(
 
     use = threads.allowed() if may_share else 1
     if use == 1:
-        failed = paced(compute, sizes, alone, steady=not stage.unit.has_loops)
+        # The slabs decide how floats are summed, and must not be decided by a clock.
+        failed = paced(compute, sizes, alone, steady=reduces or not stage.unit.has_loops)
     else:
         pieces = list(slabs(sizes, together))
         failed = threads.first_failure(lambda n: compute(*pieces[n]), len(pieces), use)

@@ -20,30 +20,21 @@ def slabs(shape: Shape, most: int) -> Iterator[tuple[Shape, Shape]]:
     """Yield start and shape of pieces of at most ``most`` elements, in C order."""
     size, done = math.prod(shape), 0
     while done < size:
-        start = index_of(done, shape)
-        part = box(shape, start, most)
+        start, part = slab_after(done, shape, most)
         yield start, part
         done += math.prod(part)
 
 
-def index_of(number: int, shape: Shape) -> Shape:
-    """Return the index of the element of a number in C order."""
-    index: list[int] = []
-    for length in reversed(shape):
-        number, place = divmod(number, length)
-        index.insert(0, place)
-    return tuple(index)
-
-
-def box(shape: Shape, start: Shape, most: int) -> Shape:
-    """Return the shape of the largest piece that begins somewhere and is whole in inner axes."""
-    part, inner = [1] * len(shape), 1
+def slab_after(done: int, shape: Shape, most: int) -> tuple[Shape, Shape]:
+    """Return start and shape of the largest slab that follows so many elements in C order."""
+    start, part, inner = [0] * len(shape), [1] * len(shape), 1
     for axis in reversed(range(len(shape))):
-        part[axis] = min(max(1, most // inner), shape[axis] - start[axis])
-        if part[axis] < shape[axis]:
-            break
-        inner *= part[axis]
-    return tuple(part)
+        done, start[axis] = divmod(done, shape[axis])
+        if inner > 0:
+            part[axis] = min(max(1, most // inner), shape[axis] - start[axis])
+            # Axes outside one that is cut have one place each.
+            inner = inner * part[axis] if part[axis] == shape[axis] else 0
+    return tuple(start), tuple(part)
 
 
 def paced(
@@ -64,8 +55,7 @@ def paced(
     """
     size, done, whole = most if steady else min(FIRST, most), 0, math.prod(shape)
     while done < whole:
-        start = index_of(done, shape)
-        part = box(shape, start, size)
+        start, part = slab_after(done, shape, size)
         begin = time.perf_counter()
         failed = compute(start, part)
         if failed is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mexdask
 from mexdask import slabs
 
 SHAPES = st.lists(st.integers(0, 17), max_size=4).map(tuple)
@@ -44,6 +46,19 @@ def test_the_time_of_slabs_decides_their_size(
     assert longest / 2 < max(sizes) <= longest
     if seconds > 1e-6 and not steady:
         assert seconds * max(sizes[3:]) <= slabs.LONGEST
+
+
+@pytest.mark.compiler
+def test_sums_do_not_depend_on_a_clock(monkeypatch: pytest.MonkeyPatch):
+    text = "def f(x):\n    for i in range(2):\n        x = x * 1.1\n    return sum(x)\n"
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((70, 1001)) * 10 ** rng.uniform(-8, 8, (70, 1001))
+    found = set()
+    for tick in (0.0, 0.05, 1.0):
+        clock = itertools.count(0.0, tick)
+        monkeypatch.setattr(slabs.time, "perf_counter", lambda clock=clock: next(clock))
+        found.add(float(mexdask.apply(text, x, jit="require")))
+    assert len(found) == 1
 
 
 def test_the_first_failure_ends_it():

@@ -343,10 +343,6 @@ class Checker:
         """Check a literal."""
         if isinstance(value, (bool, int, float)):
             return
-        if isinstance(value, str) and value.strip().lower() in ("nan", "inf"):
-            self.complain("bad-literal", "a string is not part of the kernel language", node,
-                          f"write {value.strip().lower()}")  # fmt: skip
-            return
         what, hint = {
             str: ("a string", "kernels compute with numbers only"),
             bytes: ("a bytes literal", "kernels compute with numbers only"),
@@ -357,6 +353,8 @@ class Checker:
             ),
             type(...): ("'...'", "write what the kernel gives"),
         }.get(type(value), ("this literal", "kernels compute with numbers only"))
+        if isinstance(value, str) and value.strip().lower() in ("nan", "inf"):
+            hint = f"write {value.strip().lower()}"
         self.complain("bad-literal", f"{what} is not part of the kernel language", node, hint)
 
     def name(self, node: ast.Name) -> None:
