@@ -248,7 +248,7 @@ class Writer:
         return f"{function}({', '.join(texts)})"
 
     def by_constant(self, name: str, by: ir.Expr, a: str) -> str | None:
-        """Return shifts by a constant, and floor division by a power of two, which is one."""
+        """Return shifts by a constant, and floor division by one: a shift, or a product."""
         if not isinstance(by, ir.Const) or by.dtype.kind not in "iu":
             return None
         n, bits = int(by.value.real), 8 * by.dtype.itemsize
