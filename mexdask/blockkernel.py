@@ -106,9 +106,9 @@ class BlockKernel:
         """
         made = self.prepared
         if made.is_plain and place is not None:
-            small = chunk.run_small(made.stage, blocks, place.shape, self.settings)
+            small = made.stage.run_small(place.shape, blocks, self.settings)
             if small is not None:
-                return small[0] if len(small) == 1 else small
+                return small
         shape = self.shape_of(blocks) if place is None else place.shape
         arguments = [
             block if one.is_promised(block, shape) else self.checked(one, block, shape, place)

@@ -16,7 +16,7 @@ from mexdask import buffers, ir, meaning, reductions, threads
 from mexdask.backend.cabi import ErrorPlace, pack_call
 from mexdask.errors import Diagnostic, KernelRuntimeError
 from mexdask.runtime import stats
-from mexdask.runtime.dispatch import at_hand, obtain
+from mexdask.runtime.dispatch import obtain
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
 from mexdask.slabs import paced, slabs
@@ -32,8 +32,6 @@ addressof, buffer_of = ctypes.addressof, ctypes.c_char.from_buffer
 # slabs are written past the caches.
 NATIVE_SLAB = 1 << 18
 STRAIGHT_SLAB = 1 << 22
-SMALL = 1 << 14
-"""Elements up to which what a call costs beside its kernel shows."""
 # Threads share slabs evenly enough if there are some for each; fewer elements are not worth it.
 SHARED_SLAB = 1 << 14
 SHARED_STRAIGHT_SLAB = 1 << 20
@@ -116,36 +114,8 @@ def run(
     from_memory = decision.outcome == "memory"
     stats.count_chunk(stage.unit.name, engine, seconds, from_memory=from_memory)
     settle(end, stage, arguments, shape, place, settings)
-    return outs
-
-
-def run_small(
-    stage: Stage, blocks: Sequence[Any], shape: Shape, settings: KernelSettings
-) -> tuple[Array, ...] | None:
-    """Compute a small chunk of a simple stage as `run` does, None where it is not so simple.
-
-    What a task costs beside its kernel is this, and mostly its Python calls: between the
-    scheduler's they are never in the caches. So there are few here, of what is at hand.
-    """
-    size = math.prod(shape)
-    if not 0 < size <= SMALL or (native := at_hand(stage.unit, settings)) is None:
-        return None
-    words = [1, 0, 0, 0, size, 0, size, 0]
-    try:
-        for block, dtype in zip(blocks, stage.dtypes, strict=True):
-            if type(block) is not np.ndarray or block.shape != shape or block.dtype != dtype:
-                return None
-            if (address := addressof(buffer_of(block))) % dtype.itemsize:  # type: ignore[arg-type]
-                return None
-            words += address, dtype.itemsize
-    except (TypeError, ValueError, BufferError):  # read-only or not contiguous
-        return None
-    outs = tuple([np.empty(shape, dtype) for dtype in stage.function.results])
-    for out in outs:
-        words += addressof(buffer_of(out)), out.itemsize  # type: ignore[arg-type]
-    start = time.perf_counter()
-    native.call(stage.pack_flat(*words))
-    stats.count_chunk(stage.unit.name, "native", time.perf_counter() - start, from_memory=True)
+    if from_memory and stage.is_simple:
+        stage.remember()
     return outs
 
 

@@ -51,9 +51,9 @@ def run(
 def run_simple(stage: Stage, arrays: Sequence[Array], settings: KernelSettings) -> Any:
     """Compute what a simple stage gives for arrays of its dtypes, all of one shape."""
     shape = arrays[0].shape
-    outs = chunk.run_small(stage, arrays, shape, settings)
-    if outs is None:
-        outs = chunk.run(stage, arrays, shape, WHOLE, settings, may_share=True)
+    if (small := stage.run_small(shape, arrays, settings)) is not None:
+        return small
+    outs = chunk.run(stage, arrays, shape, WHOLE, settings, may_share=True)
     return outs[0] if len(outs) == 1 else outs
 
 

@@ -7,7 +7,6 @@ import functools
 import numpy as np
 
 from mexdask import ir
-from mexdask.backend.cabi import flat_packer
 from mexdask.backend.interp import Interpreter, prepare
 from mexdask.dtypes import WEAK, Type, type_name
 from mexdask.errors import SourceText
@@ -16,6 +15,7 @@ from mexdask.frontend.parse import Parsed, parse, too_deep
 from mexdask.frontend.stages import ParamType
 from mexdask.frontend.validate import validate
 from mexdask.runtime.dispatch import Unit
+from mexdask.smallchunk import SmallRunner, nothing_at_hand, small_runner
 from mexdask.stack import roomy
 
 WEAK_BY_NAME = {type_name(t): t for t in WEAK}
@@ -70,8 +70,8 @@ class Stage:
         Whether it reads arrays only, cannot fail, and need not know where a chunk lies.
     dtypes : tuple of numpy.dtype
         Of the parameters.
-    pack_flat : callable
-        Packs its calls on contiguous arrays, if it is simple.
+    run_small : callable
+        Runs small chunks as the last chunk found its kernel, if it is simple.
     """
 
     def __init__(self, function: ir.Function, parsed: Parsed):
@@ -80,9 +80,16 @@ class Stage:
             function.sites or function.indices or function.reductions
         )
         self.dtypes = tuple(p.var.dtype for p in function.params)
-        self.pack_flat = flat_packer(len(function.params) + len(function.results))
         self.source = parsed.source
         self.unit = Unit(function, function.name, parsed.source.text)
+        self.run_small: SmallRunner = nothing_at_hand
+        self._remembered: object = None
+
+    def remember(self) -> None:
+        """Let small chunks run as the last lookup found the kernel in memory."""
+        if self._remembered is not (found := self.unit.at_hand):
+            self.run_small = small_runner(self.unit)
+            self._remembered = found
 
     @functools.cached_property
     def interpreter(self) -> Interpreter:

@@ -100,7 +100,7 @@ class Library:
     def entry(self, function: ir.Function) -> LoadedKernel:
         """Return one function as the runtime would have loaded it."""
         call = self.entries[self.symbols[id(function)]]
-        return LoadedKernel(call, None, "compiled", None)  # its identity is no matter here
+        return LoadedKernel(call, None, None, "compiled", None)  # its identity is no matter here
 
 
 def lanes(
@@ -130,7 +130,7 @@ def lanes(
         assert process.returncode == 0, (path.read_text(), log)
         call = ctypes.CDLL(f"{path}.so")[f"k{path.stem}"]
         call.argtypes, call.restype = ENTRY_ARGTYPES, ENTRY_RESTYPE
-        yield LoadedKernel(call, None, "compiled", None)
+        yield LoadedKernel(call, None, None, "compiled", None)
 
 
 Failed = tuple[int, tuple[int, ...]]

@@ -120,7 +120,7 @@ def compiled(
         for symbol, case in named.items():
             call: Any = library[symbol]
             call.argtypes, call.restype = ENTRY_ARGTYPES, ENTRY_RESTYPE
-            pairs.append((case, LoadedKernel(call, None, "compiled", None)))
+            pairs.append((case, LoadedKernel(call, None, None, "compiled", None)))
         return pairs
 
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -14,7 +14,7 @@ import pytest
 from edges import bits, columns, edges
 
 import mexdask
-from mexdask import chunk
+from mexdask import chunk, smallchunk
 from mexdask.backend.cscalar import scalar_c
 from mexdask.backend.csimd import simd_c
 from mexdask.runtime.target import host_target, target_flags
@@ -337,7 +337,7 @@ def test_slabs_of_kernels_without_loops_are_joined_without_a_seam(monkeypatch: p
     x = np.arange(1000.0)
     for size in (1, 63, 64, 100, 999):
         monkeypatch.setattr(chunk, "STRAIGHT_SLAB", size)
-        monkeypatch.setattr(chunk, "SMALL", 0)
+        monkeypatch.setattr(smallchunk, "SMALL", 0)
         np.testing.assert_array_equal(mexdask.apply("x / 3 + 1", x, jit="require"), x / 3 + 1)
 
 

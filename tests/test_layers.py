@@ -33,6 +33,7 @@ FLOORS = {
     "frontend": 3,
     "backend": 4,
     "runtime": 5,
+    "smallchunk": 6,
     "specialise": 6,
     "chunk": 6,
     "blockkernel": 6,

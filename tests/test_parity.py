@@ -16,7 +16,7 @@ from corpus import Case, failing, library, load, running
 from edges import DTYPES, assert_same, columns, edges
 from oracle import SIZE, oracle
 
-from mexdask import chunk
+from mexdask import chunk, smallchunk
 from mexdask.api import kernel
 from mexdask.backend import interp
 from mexdask.runtime.load import LoadedKernel
@@ -264,7 +264,7 @@ def test_slabs_change_neither_results_nor_failures(
     result(special, native, calm)
     for size in (1, 7, 60, 100):
         monkeypatch.setattr(chunk, "NATIVE_SLAB", size)
-        monkeypatch.setattr(chunk, "SMALL", 0)
+        monkeypatch.setattr(smallchunk, "SMALL", 0)
         monkeypatch.setattr(chunk, "INTERPRETED_SLAB", size)
         for given, (_, failed) in zip((arguments, shaped), want, strict=True):
             assert run(special, native, given, LIMIT)[1] == failed
@@ -280,7 +280,7 @@ def test_slabs_change_no_results(case: Case, engine: Engine, monkeypatch: pytest
     assert want.shape == (6, 10, 10)
     for size in (1, 7, 10, 25, 100, 350):
         monkeypatch.setattr(chunk, "NATIVE_SLAB", size)
-        monkeypatch.setattr(chunk, "SMALL", 0)
+        monkeypatch.setattr(smallchunk, "SMALL", 0)
         monkeypatch.setattr(chunk, "INTERPRETED_SLAB", size)
         got = result(special, native, arguments)
         assert_same(got.ravel(), want.ravel(), [got.ravel()], f"slabs of {size}")

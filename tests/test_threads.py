@@ -16,7 +16,7 @@ import pytest
 from engines import NATIVE
 
 import mexdask
-from mexdask import chunk, threads
+from mexdask import chunk, smallchunk, threads
 
 COLLATZ = """
 def collatz(n):
@@ -37,8 +37,9 @@ KERNELS = {
 
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch: pytest.MonkeyPatch):
-    for name in ("SHARED_SLAB", "SHARED_STRAIGHT_SLAB", "SMALL"):
-        monkeypatch.setattr(chunk, name, 100)
+    monkeypatch.setattr(chunk, "SHARED_SLAB", 100)
+    monkeypatch.setattr(chunk, "SHARED_STRAIGHT_SLAB", 100)
+    monkeypatch.setattr(smallchunk, "SMALL", 100)
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -1,4 +1,4 @@
-"""The entry point in C, the same for both forms: unpacks a call, joins dimensions, walks lines.
+"""The entry points in C, the same for both forms: unpack a call, join dimensions, walk lines.
 
 A line is one dimension of the block. Where a kernel reads index symbols, dimensions stay apart and
 the driver knows each line's place in the whole array. In a reducing stage the lines' results go to
@@ -80,6 +80,17 @@ ENTRY = """\
 }}
 """
 
+# NumPy warns about floating-point exceptions that a loop leaves behind; 0x3f has all of any CPU's.
+UFUNC_LOOP = """\
+int feclearexcept(int);
+__attribute__((visibility("default"))) void me_ufunc(char **p, const i64 *n, const i64 *s, void *d)
+{
+    (void)d;
+    line(*n, 0, 0, 0, 0, p, s);
+    feclearexcept(0x3f);
+}
+"""
+
 VISIT = """\
         int failed = line(dim[last], at, {rest}, p, step[last]{more});
         if (failed) return failed;"""
@@ -144,13 +155,28 @@ def entry(function: ir.Function, symbol: str) -> str:
         start += [f"    {c_type(d)} row{k}[{BUFFER}];\n" for k, d in enumerate(function.results)]
     visit = reducing_visit(function, inputs) if reduces else plain_visit(function)
     finish = f"    if (filled) {{\n{reduce_calls(function)}\n    }}\n" if reduces else ""
-    return ENTRY.format(
+    text = ENTRY.format(
         reducers=reducer(function) if reduces else "", symbol=symbol,
         walked=max(1, inputs) if reduces else len(arrays), ndim_max=MAX_NDIM,
         may_join=int(not function.indices), start="".join(start),
         note_axis="        axis[last] = axes[d];\n" if function.indices else "",
         visit=(PLACE if function.indices else "") + visit, finish=finish,
     )  # fmt: skip
+    return text + (UFUNC_LOOP if is_like_ufunc(function) else "")
+
+
+def is_like_ufunc(function: ir.Function) -> bool:
+    """Tell whether NumPy may walk a function's arrays: it says no place and holds the GIL.
+
+    So an element may neither fail nor take long.
+    """
+    return not (
+        function.sites
+        or function.indices
+        or function.reductions
+        or any(not p.is_array for p in function.params)
+        or any(isinstance(n, (ir.For, ir.While)) for n in ir.walk(function.body))
+    )
 
 
 def plain_visit(function: ir.Function) -> str:

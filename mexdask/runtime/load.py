@@ -38,6 +38,8 @@ class LoadedKernel:
     ----------
     call : callable
         The entry, with the types of ``backend.cabi``; it runs without the GIL.
+    ufunc_loop : int or None
+        Address of its loop for a NumPy ufunc, if it has one.
     key : CacheKey
         What it is.
     origin : {"compiled", "disk", "prebuilt", "shipped"}
@@ -49,6 +51,7 @@ class LoadedKernel:
     """
 
     call: Callable[..., int]
+    ufunc_loop: int | None
     key: CacheKey
     origin: Origin
     path: str | None
@@ -90,7 +93,9 @@ def load(
     if inside != key.digest.encode():
         return Failure(FailureClass.BAD_SYMBOL, f"{key.symbol} holds another key: {inside!r}")
     call.argtypes, call.restype = ENTRY_ARGTYPES, ENTRY_RESTYPE
-    return LoadedKernel(call, key, origin, path, compile_seconds)
+    loop = getattr(library, "me_ufunc", None)
+    address = ctypes.cast(loop, ctypes.c_void_p).value if loop is not None else None
+    return LoadedKernel(call, address, key, origin, path, compile_seconds)
 
 
 def open_library(image: bytes, name: str) -> ctypes.CDLL:

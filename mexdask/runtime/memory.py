@@ -56,8 +56,9 @@ class KernelCache:
         jitter: Callable[[], float] = lambda: random.uniform(0.0, 0.5),
     ):
         self._clock, self._jitter = clock, jitter
-        # The pairs are what `get_or_build` returns, so that a hit allocates nothing.
-        self._loaded: dict[str, tuple[LoadedKernel, Outcome]] = {}
+        # The pairs are what `get_or_build` returns, so that a hit allocates nothing. Small chunks
+        # look here without a call.
+        self.by_digest: dict[str, tuple[LoadedKernel, Outcome]] = {}
         self._failed: dict[str, Remembered] = {}
         self._building: dict[str, Future[Entry]] = {}
         self._mutex = threading.Lock()
@@ -78,7 +79,7 @@ class KernelCache:
             What a failure depends on beside the key (``CC`` and ``PATH``, say); a failure is
             believed only in its own scope.
         """
-        found = self._loaded.get(key_digest)
+        found = self.by_digest.get(key_digest)
         if found is not None:
             return found
         if (failure := self._recall_failure(key_digest, scope)) is not None:
@@ -91,12 +92,12 @@ class KernelCache:
 
     def loaded(self, key_digest: str) -> LoadedKernel | None:
         """Return a key's kernel if this process has it; the hot path, without a lock."""
-        found = self._loaded.get(key_digest)
+        found = self.by_digest.get(key_digest)
         return None if found is None else found[0]
 
     def known(self, key_digest: str) -> Entry | None:
         """Return what is remembered of a key, without building it."""
-        if (found := self._loaded.get(key_digest)) is not None:
+        if (found := self.by_digest.get(key_digest)) is not None:
             return found[0]
         old = self._failed.get(key_digest)
         return old.failure if old is not None and self._clock() < old.until else None
@@ -104,7 +105,7 @@ class KernelCache:
     def clear(self) -> None:
         """Forget everything; kernels in use stay loaded."""
         with self._mutex:
-            self._loaded.clear()
+            self.by_digest.clear()
             self._failed.clear()
 
     def failures(self) -> dict[str, Failure]:
@@ -124,7 +125,7 @@ class KernelCache:
     ) -> tuple[Entry, Outcome]:
         """Build, or wait for the thread that does; never holding a lock meanwhile."""
         with self._mutex:
-            if (found := self._loaded.get(digest)) is not None:
+            if (found := self.by_digest.get(digest)) is not None:
                 return found
             if (failure := self._recall_failure(digest, scope)) is not None:
                 return failure, Outcome.NEGATIVE
@@ -156,7 +157,7 @@ class KernelCache:
         with self._mutex:
             before = self._failed.pop(digest, None)
             if isinstance(entry, LoadedKernel):
-                self._loaded[digest] = entry, Outcome.MEMORY
+                self.by_digest[digest] = entry, Outcome.MEMORY
                 return entry
             again = before is not None and before.failure.kind is entry.kind
             count = before.consecutive + 1 if before is not None and again else 1

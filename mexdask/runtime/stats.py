@@ -36,9 +36,11 @@ ROUTE = ("engine", "outcome", "reason")
 LONGEST_ERROR = 16 << 10
 MOST_KERNELS = 4096
 OTHERS = "(other kernels)"
+SMALL_CHUNKS_KEPT = 1000
 
 _lock = threading.Lock()
 _kernels: dict[str, dict[str, float]] = {}
+_small_chunks: dict[str, list[float]] = {}
 _routes: dict[str, tuple[str, str, str]] = {}
 _failures: dict[str, int] = {}
 _last_error: str | None = None
@@ -81,6 +83,34 @@ def count_chunk(
             row["memory_hits"] += 1
 
 
+def small_chunks(kernel: str) -> list[float]:
+    """Return where a kernel's small native chunks leave their seconds, one after the other.
+
+    They are counted when somebody asks, or when `SMALL_CHUNKS_KEPT` have come together: appending
+    is what no lock is needed for.
+    """
+    with _lock:
+        name = kernel if len(_small_chunks) < MOST_KERNELS else OTHERS
+        return _small_chunks.setdefault(name, [])
+
+
+def settle_small_chunks() -> None:
+    """Count the small chunks that have come together."""
+    with _lock:
+        _settle_small_chunks()
+
+
+def _settle_small_chunks() -> None:
+    """Count the small chunks; the lock is held."""
+    for kernel, times in _small_chunks.items():
+        if n := len(times):
+            row = _kernels.get(kernel) or new_row(kernel)
+            row["native"] += n
+            row["memory_hits"] += n
+            row["native_seconds"] += sum(times[:n])
+            del times[:n]
+
+
 def count_failure(failure: Failure) -> bool:
     """Count a failure by class and keep its text; tell whether it is the first of its class."""
     global _last_error
@@ -106,6 +136,7 @@ def note_route(kernel: str, engine: str, outcome: str, reason: str) -> None:
 def totals() -> dict[str, object]:
     """Return the sums of the counters over all kernels, and the failures; costs next to nothing."""
     with _lock:
+        _settle_small_chunks()
         return summed(_kernels)
 
 
@@ -118,6 +149,7 @@ def summed(kernels: Mapping[str, Mapping[str, float]]) -> dict[str, object]:
 def snapshot() -> dict[str, object]:
     """Return all counters as a plain dict, fit for JSON."""
     with _lock:
+        _settle_small_chunks()
         sums, last_error = summed(_kernels), _last_error
         kernels = {
             name: {**row, **dict(zip(ROUTE, _routes.get(name, ("", "", "")), strict=True))}
@@ -138,6 +170,8 @@ def reset() -> None:
     """Set every counter to nothing; which engine a kernel has is no counter."""
     global _last_error
     with _lock:
+        for times in _small_chunks.values():
+            times.clear()
         _kernels.clear()
         _failures.clear()
         _last_error = None

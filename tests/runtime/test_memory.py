@@ -17,7 +17,7 @@ KEY = make_key()
 
 
 def kernel() -> LoadedKernel:
-    return LoadedKernel(lambda call: 0, KEY, "compiled", None)
+    return LoadedKernel(lambda call: 0, None, KEY, "compiled", None)
 
 
 class Clock:

@@ -1,0 +1,75 @@
+"""Native loops as NumPy ufuncs, through NumPy's C API."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+try:
+    from numpy._core import _multiarray_umath as core
+except ImportError:  # NumPy 1
+    from numpy.core import _multiarray_umath as core
+
+# Places in the tables of NumPy's C API, which are part of its ABI: they hold as long as it does.
+KNOWN_ABIS = (0x01000009, 0x02000000)
+GET_ABI_VERSION, FROM_FUNC_AND_DATA = 0, 1
+NO_IDENTITY = -1
+MOST_OPERANDS = 32
+"""What a ufunc may have in the oldest NumPy that mexdask runs on."""
+
+# A ufunc owns none of the memory that it is made from. A kernel's library is not unloaded either.
+_pointed_to: list[object] = []
+
+
+def c_function(table: Any, place: int, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return a function of a table of NumPy's C API."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    address = ctypes.cast(pointer(table, None), ctypes.POINTER(ctypes.c_void_p))[place]
+    return ctypes.PYFUNCTYPE(result, *arguments)(address)
+
+
+@functools.cache
+def ufunc_of(
+    loop: int, inputs: tuple[np.dtype, ...], results: tuple[np.dtype, ...]
+) -> Callable[..., Any] | None:
+    """Return a native loop as a ufunc for one set of dtypes.
+
+    Parameters
+    ----------
+    loop : int
+        Address of a loop as ``PyUFunc_FromFuncAndData`` takes it.
+    inputs, results : tuple of numpy.dtype
+        Of its operands.
+
+    Returns
+    -------
+    callable or None
+        A function that gives one array, or a tuple of several; None if this NumPy is not known.
+
+    References
+    ----------
+    NumPy Reference, "UFunc API".
+    """
+    operands = [*inputs, *results]
+    if len(operands) > MOST_OPERANDS:
+        return None
+    if c_function(core._ARRAY_API, GET_ABI_VERSION, ctypes.c_uint)() not in KNOWN_ABIS:
+        return None
+    make = c_function(
+        core._UFUNC_API, FROM_FUNC_AND_DATA, ctypes.py_object,
+        *[ctypes.c_void_p] * 3, *[ctypes.c_int] * 4, *[ctypes.c_char_p] * 2, ctypes.c_int,
+    )  # fmt: skip
+    loops, data = (ctypes.c_void_p * 1)(loop), (ctypes.c_void_p * 1)(None)
+    types = ctypes.create_string_buffer(bytes([d.num for d in operands]))
+    name = ctypes.create_string_buffer(b"kernel")
+    ufunc: Callable[..., Any] = make(
+        ctypes.addressof(loops), ctypes.addressof(data), ctypes.addressof(types), 1,
+        len(inputs), len(results), NO_IDENTITY, name, name, 0,
+    )  # fmt: skip
+    _pointed_to.append((loops, data, types, name))
+    return ufunc
