@@ -122,7 +122,7 @@ def main() -> None:
     parser = option_parser(__doc__ or "", rounds=7)
     parser.add_argument("--side", type=int, default=317, help="blocks a side of the graphs")
     parser.add_argument("--tasks", type=int, default=20, help="blocks a side of what is run")
-    parser.add_argument("--task-rounds", type=int, default=70, help="rounds of what is run")
+    parser.add_argument("--task-rounds", type=int, default=200, help="rounds of what is run")
     parser.add_argument("--bytes", type=int, default=1 << 30, help="of the arrays to reduce")
     options = parser.parse_args()
     print_header("the Dask layer")

@@ -7,6 +7,7 @@ of them are compared by the median of their ratios within one round, not by the 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -150,11 +151,19 @@ def check(results: Mapping[str, object], rtol: float) -> None:
 
 
 def clock(call: Callable[[], object], number: int) -> float:
-    """Return the seconds that one call takes, as the mean of ``number`` calls in a row."""
-    start = time.perf_counter()
-    for _ in range(number):
-        call()
-    return (time.perf_counter() - start) / number
+    """Return the seconds that one call takes, as the mean of ``number`` calls in a row.
+
+    The garbage collector waits meanwhile, as in `timeit`: a full collection takes as long as
+    hundreds of a scheduler's tasks, and comes to whoever happens to run.
+    """
+    gc.disable()
+    try:
+        start = time.perf_counter()
+        for _ in range(number):
+            call()
+        return (time.perf_counter() - start) / number
+    finally:
+        gc.enable()
 
 
 def summary(name: str, times: Mapping[str, list[float]]) -> Comparison:
