@@ -83,7 +83,8 @@ ENTRY = """\
 # NumPy warns about floating-point exceptions that a loop leaves behind; 0x3f has all of any CPU's.
 UFUNC_LOOP = """\
 int feclearexcept(int);
-__attribute__((visibility("default"))) void me_ufunc(char **p, const i64 *n, const i64 *s, void *d)
+__attribute__((visibility("default"))) void me_ufunc(char **, const i64 *, const i64 *, void *);
+void me_ufunc(char **p, const i64 *n, const i64 *s, void *d)
 {
     (void)d;
     line(*n, 0, 0, 0, 0, p, s);
