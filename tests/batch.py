@@ -40,14 +40,18 @@ SHARE = 40
 """Kernels in one file; files are compiled side by side."""
 
 
+LOCAL = ("element", "line", "me_ufunc")
+"""Names that each kernel of a text has for itself."""
+
+
 def unit_text(functions: Sequence[tuple[str, ir.Function]]) -> str:
     """Return one C text with an entry point of the given name for each function."""
     bodies = [element(function) for _, function in functions]
     parts = [TYPES + CALL_STRUCT + helpers("".join(bodies))]
     for (symbol, function), body in zip(functions, bodies, strict=True):
-        own = "".join(f"#define {name} {name}_{symbol}\n" for name in ("element", "line"))
+        own = "".join(f"#define {name} {name}_{symbol}\n" for name in LOCAL)
         parts += [own, body, line(function), entry(function, symbol)]
-        parts.append("#undef element\n#undef line\n")
+        parts += [f"#undef {name}\n" for name in LOCAL]
     return "\n".join(parts)
 
 
