@@ -191,7 +191,7 @@ def test_10000_records_with_right_digests_are_refused_or_equal(
     store, path = opened(settings), only_entry(tmpdir_)
     good = unpack(path.read_bytes())
     free = {"c_sha256", "compiler_version"}
-    rng, slow, taken = random.Random(0), 0, 0
+    rng, taken, seconds = random.Random(0), 0, []
     for _ in range(10_000):
         record = mutated(dict(good.record), rng)
         digest = hashlib.sha256(good.image + record).digest()
@@ -200,14 +200,16 @@ def test_10000_records_with_right_digests_are_refused_or_equal(
         path.write_bytes(good.image + record + trailer)
         start = time.process_time()
         artifact = store.read(KEY, str(good.record["compiler"]))
-        slow += time.process_time() - start > 0.001
+        seconds.append(time.process_time() - start)
         if artifact is not None:
             taken += 1
             assert artifact.image == good.image
             same = {k: v for k, v in artifact.record.items() if k not in free}
             assert same == {k: v for k, v in good.record.items() if k not in free}
-    print(f"{taken} differ only in what is for diagnosis; {slow} took more than 1 ms")
-    assert slow < 500
+    usual = statistics.median(seconds)
+    slow = sum(one > 20 * usual for one in seconds)
+    print(f"{taken} differ only in what is for diagnosis; {slow} took 20 times the usual")
+    assert slow < 100
 
 
 def test_entries_exchanged_between_keys_are_refused(settings: ProcessSettings) -> None:
