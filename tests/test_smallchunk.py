@@ -177,8 +177,13 @@ def test_any_number_of_arrays(count: int):
         np.testing.assert_array_equal(got, np.sum(arrays, 0))
 
 
-def test_a_numpy_that_is_not_known_is_left_alone(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ufunc, "KNOWN_ABIS", ())
+@pytest.mark.parametrize(
+    ("name", "value"), [("KNOWN_ABIS", ()), ("HOMES", ("numpy.nowhere", "numpy.linalg"))]
+)
+def test_a_numpy_that_is_not_known_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+):
+    monkeypatch.setattr(ufunc, name, value)
     ufunc.ufunc_of.cache_clear()
     for got in results("a * 5 - b", BASE, BASE, jit="require"):
         np.testing.assert_array_equal(got, BASE * 4)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-try:
-    from numpy._core import _multiarray_umath as core
-except ImportError:  # NumPy 1
-    from numpy.core import _multiarray_umath as core
+HOMES = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
+"""Modules that hold the tables of the C API, NumPy 2's first."""
 
 # Places in the tables of NumPy's C API, which are part of its ABI: they hold as long as it does.
 KNOWN_ABIS = (0x01000009, 0x02000000)
@@ -31,6 +30,18 @@ def c_function(table: Any, place: int, result: Any, *arguments: Any) -> Callable
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     address = ctypes.cast(pointer(table, None), ctypes.POINTER(ctypes.c_void_p))[place]
     return ctypes.PYFUNCTYPE(result, *arguments)(address)
+
+
+def c_api() -> Any:
+    """Return the module that holds NumPy's C API, None if this NumPy is not known."""
+    for home in HOMES:
+        try:
+            module = import_module(home)
+            version = c_function(module._ARRAY_API, GET_ABI_VERSION, ctypes.c_uint)()
+            return module if version in KNOWN_ABIS and module._UFUNC_API else None
+        except (ImportError, AttributeError):
+            continue
+    return None
 
 
 @functools.cache
@@ -56,12 +67,10 @@ def ufunc_of(
     NumPy Reference, "UFunc API".
     """
     operands = [*inputs, *results]
-    if len(operands) > MOST_OPERANDS:
-        return None
-    if c_function(core._ARRAY_API, GET_ABI_VERSION, ctypes.c_uint)() not in KNOWN_ABIS:
+    if len(operands) > MOST_OPERANDS or (api := c_api()) is None:
         return None
     make = c_function(
-        core._UFUNC_API, FROM_FUNC_AND_DATA, ctypes.py_object,
+        api._UFUNC_API, FROM_FUNC_AND_DATA, ctypes.py_object,
         *[ctypes.c_void_p] * 3, *[ctypes.c_int] * 4, *[ctypes.c_char_p] * 2, ctypes.c_int,
     )  # fmt: skip
     loops, data = (ctypes.c_void_p * 1)(loop), (ctypes.c_void_p * 1)(None)
