@@ -222,6 +222,18 @@ class Function:
     reductions: tuple[Reduced, ...] = ()
 
     @property
+    def is_simple(self) -> bool:
+        """Tell whether it reads arrays only, cannot fail, and need not know where a chunk lies."""
+        return all(p.is_array for p in self.params) and not (
+            self.sites or self.indices or self.reductions
+        )
+
+    @property
+    def has_loops(self) -> bool:
+        """Tell whether an element may take long."""
+        return any(isinstance(node, (For, While)) for node in walk(self.body))
+
+    @property
     def dtypes(self) -> tuple[np.dtype, ...]:
         """Return the dtypes of parameters and results, in order."""
         return (*(p.var.dtype for p in self.params), *self.results)

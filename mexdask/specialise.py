@@ -68,18 +68,13 @@ class Stage:
         The function as the runtime sees it.
     is_simple : bool
         Whether it reads arrays only, cannot fail, and need not know where a chunk lies.
-    dtypes : tuple of numpy.dtype
-        Of the parameters.
     run_small : callable
         Runs small chunks as the last chunk found its kernel, if it is simple.
     """
 
     def __init__(self, function: ir.Function, parsed: Parsed):
         self.function = function
-        self.is_simple = all(p.is_array for p in function.params) and not (
-            function.sites or function.indices or function.reductions
-        )
-        self.dtypes = tuple(p.var.dtype for p in function.params)
+        self.is_simple = function.is_simple
         self.source = parsed.source
         self.unit = Unit(function, function.name, parsed.source.text)
         self.run_small: SmallRunner = nothing_at_hand

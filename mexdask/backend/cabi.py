@@ -1,4 +1,4 @@
-"""The one native entry point: its C text, and the same layout as Python packs it.
+"""The native entry point: its C text, and the same layout as Python packs it.
 
 ``int32_t me_k_<key>(const me_call *)`` returns 0, or 1 + the ordinal of the site that failed. A
 call is one block of 8-byte words: a header, then for ``ndim`` dimensions the block's shape, its

@@ -163,21 +163,9 @@ def entry(function: ir.Function, symbol: str) -> str:
         note_axis="        axis[last] = axes[d];\n" if function.indices else "",
         visit=(PLACE if function.indices else "") + visit, finish=finish,
     )  # fmt: skip
-    return text + (UFUNC_LOOP if is_like_ufunc(function) else "")
-
-
-def is_like_ufunc(function: ir.Function) -> bool:
-    """Tell whether NumPy may walk a function's arrays: it says no place and holds the GIL.
-
-    So an element may neither fail nor take long.
-    """
-    return not (
-        function.sites
-        or function.indices
-        or function.reductions
-        or any(not p.is_array for p in function.params)
-        or any(isinstance(n, (ir.For, ir.While)) for n in ir.walk(function.body))
-    )
+    # NumPy says no place and holds the GIL for few elements, which may take long in loops.
+    is_like_ufunc = function.is_simple and not function.has_loops
+    return text + (UFUNC_LOOP if is_like_ufunc else "")
 
 
 def plain_visit(function: ir.Function) -> str:

@@ -128,7 +128,7 @@ class Unit:
     @functools.cached_property
     def has_loops(self) -> bool:
         """Tell whether an element may take long."""
-        return any(isinstance(n, (ir.For, ir.While)) for n in ir.walk(self.function.body))
+        return self.function.has_loops
 
     @functools.cached_property
     @roomy

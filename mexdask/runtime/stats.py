@@ -61,9 +61,7 @@ def count(kernel: str, counter: Counter, n: int = 1, seconds: float = 0.0) -> No
         For native, interpreted and compiled: how long they took together.
     """
     with _lock:
-        row = _kernels.get(kernel)
-        if row is None:
-            row = new_row(kernel)
+        row = _kernels.get(kernel) or new_row(kernel)
         row[counter] += n
         if seconds:
             row[SECONDS[counter]] += seconds
@@ -74,9 +72,7 @@ def count_chunk(
 ) -> None:
     """Count one chunk, and the memory hit that found its kernel, if one did."""
     with _lock:
-        row = _kernels.get(kernel)
-        if row is None:
-            row = new_row(kernel)
+        row = _kernels.get(kernel) or new_row(kernel)
         row[engine] += 1
         row[SECONDS[engine]] += seconds
         if from_memory:
@@ -90,8 +86,8 @@ def small_chunks(kernel: str) -> list[float]:
     is what no lock is needed for.
     """
     with _lock:
-        name = kernel if len(_small_chunks) < MOST_KERNELS else OTHERS
-        return _small_chunks.setdefault(name, [])
+        is_known = kernel in _small_chunks or len(_small_chunks) < MOST_KERNELS
+        return _small_chunks.setdefault(kernel if is_known else OTHERS, [])
 
 
 def settle_small_chunks() -> None:

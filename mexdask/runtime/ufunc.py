@@ -16,6 +16,7 @@ HOMES = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
 # Places in the tables of NumPy's C API, which are part of its ABI: they hold as long as it does.
 KNOWN_ABIS = (0x01000009, 0x02000000)
 GET_ABI_VERSION, FROM_FUNC_AND_DATA = 0, 1
+ARGUMENTS = [*[ctypes.c_void_p] * 3, *[ctypes.c_int] * 4, *[ctypes.c_char_p] * 2, ctypes.c_int]
 NO_IDENTITY = -1
 MOST_OPERANDS = 32
 """What a ufunc may have in the oldest NumPy that mexdask runs on."""
@@ -26,20 +27,22 @@ _pointed_to: list[object] = []
 
 def c_function(table: Any, place: int, result: Any, *arguments: Any) -> Callable[..., Any]:
     """Return a function of a table of NumPy's C API."""
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    address = ctypes.cast(pointer(table, None), ctypes.POINTER(ctypes.c_void_p))[place]
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
+    pointer = prototype(("PyCapsule_GetPointer", ctypes.pythonapi))(table, None)
+    address = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p))[place]
     return ctypes.PYFUNCTYPE(result, *arguments)(address)
 
 
-def c_api() -> Any:
-    """Return the module that holds NumPy's C API, None if this NumPy is not known."""
+def ufunc_maker() -> Callable[..., Any] | None:
+    """Return ``PyUFunc_FromFuncAndData``, None if this NumPy is not known."""
     for home in HOMES:
         try:
-            module = import_module(home)
+            module: Any = import_module(home)
             version = c_function(module._ARRAY_API, GET_ABI_VERSION, ctypes.c_uint)()
-            return module if version in KNOWN_ABIS and module._UFUNC_API else None
-        except (ImportError, AttributeError):
+            if version not in KNOWN_ABIS:
+                return None
+            return c_function(module._UFUNC_API, FROM_FUNC_AND_DATA, ctypes.py_object, *ARGUMENTS)
+        except (ImportError, AttributeError, ValueError):  # no such module, table or capsule
             continue
     return None
 
@@ -67,12 +70,8 @@ def ufunc_of(
     NumPy Reference, "UFunc API".
     """
     operands = [*inputs, *results]
-    if len(operands) > MOST_OPERANDS or (api := c_api()) is None:
+    if len(operands) > MOST_OPERANDS or (make := ufunc_maker()) is None:
         return None
-    make = c_function(
-        api._UFUNC_API, FROM_FUNC_AND_DATA, ctypes.py_object,
-        *[ctypes.c_void_p] * 3, *[ctypes.c_int] * 4, *[ctypes.c_char_p] * 2, ctypes.c_int,
-    )  # fmt: skip
     loops, data = (ctypes.c_void_p * 1)(loop), (ctypes.c_void_p * 1)(None)
     types = ctypes.create_string_buffer(bytes([d.num for d in operands]))
     name = ctypes.create_string_buffer(b"kernel")

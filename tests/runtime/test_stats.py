@@ -92,6 +92,18 @@ def test_names_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatc
     assert seen["native"] == 50
 
 
+def test_small_chunks_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "MOST_KERNELS", 5)
+    monkeypatch.setattr(stats, "_small_chunks", {})
+    for i in (*range(50), 0):
+        stats.small_chunks(f"k{i}").append(0.5)
+    seen = stats.snapshot()
+    assert len(seen["kernels"]) == len(stats._small_chunks) == 6
+    assert seen["kernels"][stats.OTHERS]["native"] == 45
+    assert seen["kernels"]["k0"]["native"] == 2
+    assert (seen["native"], seen["memory_hits"], seen["native_seconds"]) == (51, 51, 25.5)
+
+
 def test_a_forked_child_counts_for_itself() -> None:
     stats.count("a", "native")
     with stats._lock:  # as if another thread were counting at this moment
