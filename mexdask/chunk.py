@@ -20,6 +20,7 @@ from mexdask.runtime.dispatch import obtain
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
 from mexdask.slabs import paced, slabs
+from mexdask.smallchunk import SMALL_STRAIGHT
 from mexdask.specialise import Stage
 from mexdask.stack import roomy
 from mexdask.walk import Walk, broadcast_strides, in_long_lines, laid_out, turned, walk_of
@@ -31,10 +32,10 @@ addressof, buffer_of = ctypes.addressof, ctypes.c_char.from_buffer
 # Large enough to hide the call. Without loops an element takes some nanoseconds at most, and large
 # slabs are written past the caches.
 NATIVE_SLAB = 1 << 18
-STRAIGHT_SLAB = 1 << 22
+STRAIGHT_SLAB = SMALL_STRAIGHT
 # Threads share slabs evenly enough if there are some for each; fewer elements are not worth it.
 SHARED_SLAB = 1 << 14
-SHARED_STRAIGHT_SLAB = 1 << 20
+SHARED_STRAIGHT_SLAB = STRAIGHT_SLAB // 4
 # Temporaries of this many lanes stay in the second-level cache.
 INTERPRETED_SLAB = 1 << 16
 

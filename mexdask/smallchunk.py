@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mexdask import buffers
 from mexdask.backend.cabi import flat_packer
 from mexdask.runtime import stats
 from mexdask.runtime.dispatch import ENVIRON, JIT_CFLAGS, JIT_SWITCH, Unit
@@ -18,7 +19,10 @@ from mexdask.runtime.ufunc import ufunc_of
 from mexdask.settings import KernelSettings
 
 SMALL = 1 << 14
-"""Elements up to which what a call costs beside its kernel shows."""
+"""Elements below which a chunk is small."""
+SMALL_STRAIGHT = 1 << 22
+"""Elements below which it is, of a kernel that is a ufunc: neither slabs nor threads would divide
+it then. Results that would stand in memory that is used again are not small either."""
 
 SmallRunner = Callable[[tuple[int, ...], Sequence[Any], KernelSettings], Any]
 """Takes a chunk's shape, its blocks and the call's settings; gives what the kernel gives, None
@@ -42,7 +46,10 @@ def small_runner(unit: Unit) -> SmallRunner:
     loaded, environ, switch, cflags = KERNELS.by_digest, ENVIRON, JIT_SWITCH, JIT_CFLAGS
     if (kernel := KERNELS.loaded(digest)) is None:
         return nothing_at_hand
-    compute = as_ufunc(unit, kernel) or as_flat_call(unit, kernel)
+    ufunc = as_ufunc(unit, kernel)
+    compute = ufunc or as_flat_call(unit, kernel)
+    largest = max([dtype.itemsize for dtype in unit.function.results])
+    most = min(SMALL_STRAIGHT, buffers.SMALLEST // largest) if ufunc else SMALL
     dtypes = [p.var.dtype for p in unit.function.params]
     times, keep = stats.small_chunks(unit.name), stats.SMALL_CHUNKS_KEPT
     clock, ndarray = time.perf_counter, np.ndarray
@@ -57,7 +64,7 @@ def small_runner(unit: Unit) -> SmallRunner:
                 return None
             if block.dtype is not dtype and block.dtype != dtype:
                 return None
-        if blocks[0].size > SMALL:
+        if blocks[0].size >= most:
             return None
         start = clock()
         if (out := compute(*blocks)) is None:

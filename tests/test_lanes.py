@@ -337,7 +337,7 @@ def test_slabs_of_kernels_without_loops_are_joined_without_a_seam(monkeypatch: p
     x = np.arange(1000.0)
     for size in (1, 63, 64, 100, 999):
         monkeypatch.setattr(chunk, "STRAIGHT_SLAB", size)
-        monkeypatch.setattr(smallchunk, "SMALL", 0)
+        monkeypatch.setattr(smallchunk, "SMALL_STRAIGHT", 0)
         np.testing.assert_array_equal(mexdask.apply("x / 3 + 1", x, jit="require"), x / 3 + 1)
 
 

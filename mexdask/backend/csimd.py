@@ -18,7 +18,7 @@ from mexdask.backend.cdriver import INDENT, entry, key_symbol
 from mexdask.backend.cexpr import c_expr, c_type
 from mexdask.backend.cprelude import before_loop, helpers
 from mexdask.backend.cscalar import TYPES
-from mexdask.backend.gangs import line, staging, streaming
+from mexdask.backend.gangs import line, sizes, staging, streaming
 from mexdask.backend.lanes import WAY, Writer, of_way
 from mexdask.backend.layout import Gang, gang_of, in_lanes, is_near
 from mexdask.backend.lockstep import targets
@@ -26,6 +26,9 @@ from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.vectors import vector, vector_types
 from mexdask.dtypes import BOOL
 from mexdask.ops import TABLE
+
+LINE, AHEAD = 64, 1024
+"""Bytes of a line of the caches, and how far ahead of their use they fetch lines."""
 
 
 def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
@@ -83,6 +86,8 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
             lines.append(f"{INDENT}{c_type(variable.dtype)} {name} = 0; (void){name};")
         elif variable not in plan.uniform:
             lines += declarations(variable, name, plan, scalars, arrays)
+    if plan.streams:
+        lines += prefetches(function, plan)
     if function.sites:
         lines.append(f"{INDENT}int failed[{plan.size}] = {{0}}, any_failed = 0;")
     if plan.cells:
@@ -92,6 +97,15 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     if function.sites:
         lines += failed_lanes(function)
     return "\n".join([*lines, f"{INDENT}return 0;", "}", ""])
+
+
+def prefetches(function: ir.Function, plan: Gang) -> Iterator[str]:
+    """Yield what has the caches fetch the operands of a later gang, but not what goes past them."""
+    inputs, outputs = sizes(function)
+    for condition, letter, operands in (("", "a", inputs), ("if (!stream) ", "r", outputs)):
+        for k, size in enumerate(operands):
+            for at in range(AHEAD, AHEAD + plan.size * size, LINE):
+                yield f"{INDENT}{condition}__builtin_prefetch((const char *){letter}{k} + {at});"
 
 
 def failed_lanes(function: ir.Function) -> Iterator[str]:
@@ -234,13 +248,13 @@ class Statements:
         counted = one_more and target.dtype.itemsize == self.plan.mask.itemsize
         own = f"{names[target]}_{WAY}"
         if mask is None:
-            text = f"{indent}{own} = {self.writer.vector(value)};"
+            text = f"{own} = {self.writer.vector(value)};"
         elif counted:
-            text = f"{indent}{own} -= ({vector(target.dtype)}){names[mask]}_{WAY};"
+            text = f"{own} -= ({vector(target.dtype)}){names[mask]}_{WAY};"
         else:
             chosen = f"{names[mask]}_{WAY}, {self.writer.vector(value)}, {own}"
-            text = f"{indent}{own} = sel_{c_type(target.dtype)}({chosen});"
-        yield from self.ways(text)
+            text = f"{own} = sel_{c_type(target.dtype)}({chosen});"
+        yield from self.ways(indent, text)
 
     def mask(self, node: ir.Mask, indent: str, loop: ir.Loop | None) -> Iterator[str]:
         """Yield a new mask; if it is the loop's own, also the loop's end once it is empty."""
@@ -249,16 +263,17 @@ class Statements:
             if self.plan.is_uniform(node.cond):
                 yield f"{indent}if (!{c_expr(node.cond, names)}) break;"
                 return
-            yield from self.ways(f"{indent}{own}_{WAY} &= {self.writer.vector(node.cond)};")
+            yield from self.ways(indent, f"{own}_{WAY} &= {self.writer.vector(node.cond)};")
             yield f"{indent}if (!any_lane({self.alive(node.target)})) break;"
             return
-        yield from self.ways(f"{indent}{own}_{WAY} = {self.narrowed(node.parent, node.cond)};")
+        yield from self.ways(indent, f"{own}_{WAY} = {self.narrowed(node.parent, node.cond)};")
 
     def kill(self, node: ir.Kill, indent: str, loop: ir.Loop | None) -> Iterator[str]:
         """Yield the end of lanes; if the loop around it has none left, its end."""
         names = self.plan.names
         kills = " ".join(f"{names[m]}_{WAY} &= dead;" for m in node.masks)
-        yield from self.ways(f"{indent}{{ vm dead = ~{names[node.by]}_{WAY};\n{indent}  {kills} }}")
+        text = f"{{ vm dead = ~{names[node.by]}_{WAY};\n{indent}  {kills} }}"
+        yield from self.ways(indent, text)
         if loop is not None and loop.live in node.masks:
             yield f"{indent}if (!any_lane({self.alive(loop.live)})) break;"
 
@@ -272,9 +287,16 @@ class Statements:
             yield f"{indent}{INDENT}if (!any_lane({self.alive(node.live)})) break;"
         yield f"{indent}}}"
 
-    def ways(self, text: str) -> Iterator[str]:
-        """Yield a text for every way."""
-        return (of_way(text, way) for way in range(self.plan.ways))
+    def ways(self, indent: str, text: str) -> Iterator[str]:
+        """Yield a statement for every way, behind what belongs before it."""
+        yield from self.before(indent)
+        for way in range(self.plan.ways):
+            yield indent + of_way(text, way)
+
+    def before(self, indent: str) -> Iterator[str]:
+        """Yield what belongs before the statement whose expressions have just been written."""
+        before, self.writer.before = self.writer.before, []
+        return (indent + line for line in before)
 
     def narrowed(self, parent: ir.Var, cond: ir.Expr | None) -> str:
         """Return a mask's lanes where a condition holds too, of the way ``WAY``."""
@@ -294,8 +316,8 @@ class Statements:
         else:
             hits = [f"hit_{w}" for w in ways]
             yield f"{indent}{{"
-            hit = f"{indent}vm hit_{WAY} = {self.narrowed(node.mask, node.failed)};"
-            yield from self.ways(hit)
+            hit = f"vm hit_{WAY} = {self.narrowed(node.mask, node.failed)};"
+            yield from self.ways(indent, hit)
             yield f"{indent}if (__builtin_expect(any_lane({' | '.join(hits)}), 0)) {{"
         for w, hit in enumerate(hits):
             yield f"{indent}    {{ vm out = {hit};"
@@ -324,6 +346,7 @@ class Statements:
             yield f"{indent}}}"
         elif isinstance(value, ir.Select):
             text = self.writer.near_choice(value)
+            yield from self.before(indent)
             for w in ways:
                 chosen = f"{masks[w]}, {of_way(text, w)}, {own}_{w}"
                 yield f"{indent}{own}_{w} = sel_i32({chosen});"

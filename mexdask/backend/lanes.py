@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import assert_never
 
@@ -107,12 +108,18 @@ def of_way(text: str, way: int) -> str:
 
 
 class Writer:
-    """Writes expressions; collects the lane-by-lane functions that they call."""
+    """Writes expressions; collects the lane-by-lane functions that they call.
+
+    ``before`` has the lines that belong before the statement that an expression is written for.
+    """
 
     def __init__(self, plan: Gang):
         self.plan = plan
         self.lanewise: dict[str, str] = {}
         self.slow: set[str] = set()
+        self.before: list[str] = []
+        self.names = (f"t{k}" for k in itertools.count())
+        self.in_arm = False
 
     def vector(self, node: ir.Expr) -> str:
         """Return the C text of an expression as one vector, that of the way ``WAY``."""
@@ -126,17 +133,24 @@ class Writer:
                 return f"{self.plan.names[node]}_{WAY}"
             case ir.Cast(arg, dtype):
                 return self.cast(self.vector(arg), arg.dtype, dtype)
+            case ir.Select(cond, yes, no) if self.plan.is_uniform(cond):
+                return f"({c_expr(cond, self.plan.names)} ? {self.arm(yes)} : {self.arm(no)})"
             case ir.Select(cond, yes, no, dtype):
-                arms = (self.vector(yes), self.vector(no))
-                if self.plan.is_uniform(cond):
-                    return f"({c_expr(cond, self.plan.names)} ? {arms[0]} : {arms[1]})"
-                return f"sel_{c_type(dtype)}({self.vector(cond)}, {arms[0]}, {arms[1]})"
+                arms = f"{self.vector(yes)}, {self.vector(no)}"
+                return f"sel_{c_type(dtype)}({self.vector(cond)}, {arms})"
             case ir.Apply(_, args, _):
                 return self.apply(node, [self.vector(a) for a in args])
             case ir.Const() | ir.IterationLimit():
                 raise AssertionError("constants are uniform")
             case _:
                 assert_never(node)
+
+    def arm(self, node: ir.Expr) -> str:
+        """Return an expression that is computed only where it is chosen."""
+        outer, self.in_arm = self.in_arm, True
+        text = self.vector(node)
+        self.in_arm = outer
+        return text
 
     def near_choice(self, node: ir.Select) -> str:
         """Return one of two constants in lanes of 32 bits."""
@@ -182,10 +196,25 @@ class Writer:
         dtypes = tuple(a.dtype for a in node.args)
         template = node.op.template(dtypes)
         if vmath.has_vectors(template):
-            return vmath.call(template, c_type(dtypes[0]), self.plan.lanes).format(*texts)
+            return self.vector_math(template, dtypes[0], texts)
         if node.op.name not in VECTORISED_BY_COMPILER:
             self.slow.add(node.op.name)
         return self.each(node, texts)
+
+    def vector_math(self, template: str, dtype: np.dtype, texts: list[str]) -> str:
+        """Return a call of vector math; it comes before the statement if that does all ways."""
+        c, plan = c_type(dtype), self.plan
+        call = vmath.call(template, c, plan.lanes)
+        function = call.partition("(")[0]
+        fits = dtype.itemsize <= plan.mask.itemsize and plan.ways > 1
+        if self.in_arm or not fits or not vmath.has_abreast(function.split("_")[1], c):
+            return call.format(*texts)
+        name, ways = next(self.names), range(plan.ways)
+        takes = [f"&{name}_{way}" for way in ways]
+        takes += [of_way(text, way) for text in texts for way in ways]
+        self.before.append(f"{c}x{plan.lanes} {', '.join(f'{name}_{way}' for way in ways)};")
+        self.before.append(f"{function}_{plan.ways}({', '.join(takes)});")
+        return f"{name}_{WAY}"
 
     def each(self, node: ir.Apply, texts: list[str]) -> str:
         """Return an operator as a call of its scalar text for each lane."""

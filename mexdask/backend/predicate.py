@@ -54,7 +54,7 @@ class Scope(NamedTuple):
     """Where a statement stands: the masks around it, and what waiting lanes will read."""
 
     masks: tuple[ir.Var, ...]
-    waiting: Vars
+    waiting: Vars = frozenset()
     live: int = 0
     run: int = 0
     at_break: Vars = frozenset()
@@ -71,7 +71,7 @@ def predicate(function: ir.Function) -> MaskedFunction:
     lanes = ir.Var("%m0", BOOL)
     results = tuple(ir.Var(f"%r{n}", dtype) for n, dtype in enumerate(function.results))
     rewriting = Rewriting(results)
-    rewriting.body(function.body, Scope((lanes,), frozenset(results)), frozenset())
+    rewriting.body(function.body, Scope((lanes,)), frozenset())
     return MaskedFunction(function, tuple(rewriting.out), lanes, results)
 
 
@@ -80,6 +80,7 @@ class Rewriting:
 
     def __init__(self, results: tuple[ir.Var, ...]):
         self.results = results
+        self.may_have_returned = False
         self.out: list[ir.Masked] = []
         self.masks = 0
         self.conditions = 0
@@ -129,8 +130,10 @@ class Rewriting:
             case ir.Continue():
                 self.kill(scope.masks[scope.run :], scope.mask)
             case ir.Return(values):
+                mask = scope.mask if self.may_have_returned else None
+                self.may_have_returned = True
                 for target, value in zip(self.results, values, strict=True):
-                    self.set(target, value, scope)
+                    self.out.append(ir.Set(target, value, mask))
                 self.kill(scope.masks, scope.mask)
             case ir.Block():
                 self.block(node, scope, after)
@@ -210,6 +213,8 @@ class Rewriting:
         self, body: tuple[ir.Stmt, ...], live: ir.Var, scope: Scope, after: Vars, head: Vars
     ) -> tuple[ir.Masked, ...]:
         """Return the masked form of a loop's body, under its own mask if lanes skip its rest."""
+        returns = any(isinstance(node, ir.Return) for node in ir.walk(body))
+        self.may_have_returned |= returns  # some lanes, an iteration earlier
         masks = (*scope.masks, live)
         skips = any(may_continue(node) for node in body)
         run = self.new_mask() if skips else live

@@ -17,6 +17,7 @@ from mexdask.backend.vmath import (
     special,
     trigonometric,
 )
+from mexdask.backend.vmath.abreast import abreast
 from mexdask.backend.vmath.coefficients import COEFFICIENTS
 
 SOURCES: Mapping[tuple[str, str], str] = {
@@ -34,12 +35,15 @@ SHARED = frozenset("logsum halfexp farlane farreduce".split())
 """Functions that only others call."""
 REMAINDERS = frozenset(name for name, _ in remainder.SOURCES)
 """Functions that callers take in, as most divisors are constants, whose inverse they then know."""
+ONE_BY_ONE = frozenset({"hypot", "logaddexp", *SHARED, *REMAINDERS})
+"""Functions that are not computed for several vectors at once: measured, or not called on them."""
 WIDE = frozenset({"sinwide", "coswide"})
 """Functions of float32 that take over where another of float32 ends."""
 NAMES = frozenset({*primitives.VECTOR, *primitives.COMMON, "any", *WIDE, *(n for n, _ in SOURCES)})
 
+SHUFFLES = "#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)\n"
 OUTLINED = "__attribute__((noinline, const))"
-CALL = re.compile(r"vm_([a-z0-9]+)_(f32|f64)(?:x(\d+))?\(")
+CALL = re.compile(r"vm_([a-z0-9]+)_(f32|f64)(?:x(\d+))?(?:_(\d))?\(")
 NUMBER = re.compile(r"0x[0-9a-f]+\.?[0-9a-f]*p[+-]?\d+|\d+\.\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 POLYNOMIAL = re.compile(r"POLY\((\w+), (\w+)\)")
 IDENTIFIER = re.compile(r"\b(ONE_)?([A-Za-z_]\w*)\b(\()?")
@@ -106,6 +110,11 @@ def has_vectors(template: str) -> bool:
     return template.startswith("vm_")
 
 
+def has_abreast(name: str, c_type: str) -> bool:
+    """Tell whether a function is there for several vectors at once."""
+    return (name, c_type) in SOURCES and name not in ONE_BY_ONE
+
+
 def definitions(text: str, width: int = 0) -> str:
     """Return the definitions of all vector math that a C text calls, callees first.
 
@@ -138,13 +147,16 @@ def collect(text: str, width: int, order: dict[str, str]) -> None:
     """Add the functions that a text calls, after those that they call themselves."""
     for match in CALL.finditer(text):
         if match[0] not in order:
-            order.update(needed(match[0], match[1], Lanes(match[2], int(match[3] or 1)), width))
+            lanes = Lanes(match[2], int(match[3] or 1))
+            order.update(needed(match[0], match[1], lanes, int(match[4] or 1), width))
 
 
 @functools.cache
-def needed(call: str, name: str, lanes: Lanes, width: int) -> dict[str, str]:
+def needed(call: str, name: str, lanes: Lanes, count: int, width: int) -> dict[str, str]:
     """Return the definition of one function behind those that it calls itself, by their calls."""
     body = definition(name, lanes, width)
+    if count > 1:
+        body = abreast(body, count)
     order: dict[str, str] = {}
     collect(body.replace(call, "(", 1), width, order)  # its own head is no call
     return order | {call: body}
@@ -163,12 +175,12 @@ def definition(name: str, lanes: Lanes, width: int) -> str:
         return instantiate(table[name], lanes)
     if (name, lanes.c) in SOURCES:
         return (
-            in_halves(name, lanes)
+            in_halves(name, lanes, width)
             if lanes.count > 1 and width < lanes.size
             else instantiate(outlined(name, SOURCES[name, lanes.c], lanes), lanes)
         )
     if lanes.count > 1 and width < 2 * lanes.size:
-        return in_halves(name, lanes)
+        return in_halves(name, lanes, width)
     return by_float64(name, lanes)
 
 
@@ -190,34 +202,48 @@ def parameters(name: str, c_type: str) -> int:
     return source.partition(")")[0].count("F ") - 1
 
 
-def in_halves(name: str, lanes: Lanes) -> str:
-    """Return the function on vectors longer than the machine's: on one half, then on the other."""
+def in_halves(name: str, lanes: Lanes, width: int) -> str:
+    """Return the function on vectors longer than the machine's, in two halves."""
     half, count = Lanes(lanes.c, lanes.count // 2), parameters(name, lanes.c)
     low = ", ".join(map(str, range(half.count)))
     high = ", ".join(map(str, range(half.count, lanes.count)))
-    head = f"static {kind_of(name)} {lanes.tag} vm_{name}_{lanes.tag}("
-    head += ", ".join(f"{lanes.tag} a{n}" for n in range(count)) + ")\n{\n"
-    lower, upper = (
-        ", ".join(f"__builtin_shufflevector(a{n}, a{n}, {part})" for n in range(count))
-        for part in (low, high)
+    shuffled = "".join(
+        f"    {half.tag} l{n} = __builtin_shufflevector(a{n}, a{n}, {low});\n"
+        f"    {half.tag} h{n} = __builtin_shufflevector(a{n}, a{n}, {high});\n"
+        for n in range(count)
     )
-    whole = f"__builtin_shufflevector(y, z, {low}, {high})"
-    function = f"vm_{name}_{half.tag}"
+    copied = "".join(
+        f"    {half.tag} l{n}, h{n};\n"
+        f"    __builtin_memcpy(&l{n}, &a{n}, sizeof l{n});\n"
+        f"    __builtin_memcpy(&h{n}, (char *)&a{n} + sizeof l{n}, sizeof h{n});\n"
+        for n in range(count)
+    )
+    declared = ", ".join(f"{lanes.tag} a{n}" for n in range(count))
     return (
-        f"{head}#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)\n"
-        f"    {half.tag} y = {function}({lower}), z = {function}({upper});\n"
-        f"    return {whole};\n#else\n"
-        + "".join(
-            f"    {half.tag} l{n}, h{n};\n"
-            f"    __builtin_memcpy(&l{n}, &a{n}, sizeof l{n});\n"
-            f"    __builtin_memcpy(&h{n}, (char *)&a{n} + sizeof l{n}, sizeof h{n});\n"
-            for n in range(count)
-        )
-        + f"    {half.tag} y[2];\n    {lanes.tag} r;\n"
-        f"    y[0] = {function}({', '.join(f'l{n}' for n in range(count))});\n"
-        f"    y[1] = {function}({', '.join(f'h{n}' for n in range(count))});\n"
-        "    __builtin_memcpy(&r, y, sizeof r);\n    return r;\n#endif\n}"
+        f"static {kind_of(name)} {lanes.tag} vm_{name}_{lanes.tag}({declared})\n{{\n"
+        f"{SHUFFLES}{shuffled}#else\n{copied}#endif\n{both_halves(name, half, count, width)}"
+        f"{SHUFFLES}    return __builtin_shufflevector(y, z, {low}, {high});\n#else\n"
+        f"    {lanes.tag} r;\n    __builtin_memcpy(&r, &y, sizeof y);\n"
+        "    __builtin_memcpy((char *)&r + sizeof y, &z, sizeof z);\n    return r;\n#endif\n}"
     )
+
+
+def both_halves(name: str, half: Lanes, count: int, width: int) -> str:
+    """Return the computation of ``y`` and ``z`` from the arguments ``l0``, ... and ``h0``, ..."""
+    function = f"vm_{name}_{half.tag}"
+    if half.size <= width and has_abreast(name, half.c):
+        takes = ", ".join(f"{part}{n}" for n in range(count) for part in "lh")
+        return f"    {half.tag} y, z;\n    {function}_2(&y, &z, {takes});\n"
+    wide = Lanes("f64", half.count)
+    if half.c == "f32" and wide.size <= width and has_abreast(name + "short", "f64"):
+        takes = ", ".join(f"vm_widen_{half.tag}({part}{n})" for n in range(count) for part in "lh")
+        return (
+            f"    {wide.tag} u, v;\n    vm_{name}short_{wide.tag}_2(&u, &v, {takes});\n"
+            f"    {half.tag} y = __builtin_convertvector(u, {half.tag});\n"
+            f"    {half.tag} z = __builtin_convertvector(v, {half.tag});\n"
+        )
+    lower, upper = (", ".join(f"{part}{n}" for n in range(count)) for part in "lh")
+    return f"    {half.tag} y = {function}({lower}), z = {function}({upper});\n"
 
 
 def by_float64(name: str, lanes: Lanes) -> str:

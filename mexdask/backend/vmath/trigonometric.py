@@ -139,8 +139,7 @@ NATIVE = """\
     F r = vm_fence(u - w), low = vm_fence(vm_fence(u - r) - w);
     M far = nle(a, all(0x1p11)) | (M)(fabs(r) < n * 0x1p-22);
     F z = r * r, s1 = (r * z) * POLY(z, sin_short) + low;
-    F h = 0.5 * z, v = 1.0 - h;
-    F c1 = ((1.0 - v) - h) + ((z * z) * POLY(z, cos_native) - r * low);
+    F v = all(1.0), c1 = z * (-0.5 + z * POLY(z, cos_native));
 """
 SINE_NATIVE = """\
     I sign = (bits(x) & ~POSITIVE) ^ ((q & 2) << 30);
