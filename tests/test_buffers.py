@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from engines import NATIVE
 
+import mexdask
 from mexdask import buffers, chunk
 
 F8 = np.dtype("f8")
@@ -86,3 +87,14 @@ def test_a_result_never_shows_through_in_the_next(monkeypatch: pytest.MonkeyPatc
     for k, array in enumerate(kept):
         np.testing.assert_array_equal(array, x + k)
     assert chunk.buffers is buffers
+
+
+def test_a_kernel_that_is_known_takes_memory_for_large_results_too():
+    kernel, a = mexdask.kernel("a * 5 + 3"), np.ones(buffers.SMALLEST // 8)
+    for _ in range(3):
+        place = address(kernel(a, jit=NATIVE))
+        gc.collect()
+        assert address(kernel(a, jit=NATIVE)) == place
+    held = kernel(a, jit=NATIVE)
+    assert address(kernel(a, jit=NATIVE)) != address(held)
+    assert isinstance(held.base, buffers.Lease)

@@ -17,6 +17,7 @@ import mexdask
 from mexdask import chunk, smallchunk
 from mexdask.backend.cscalar import scalar_c
 from mexdask.backend.csimd import simd_c
+from mexdask.backend.gangs import STREAM_FROM
 from mexdask.runtime.target import host_target, target_flags
 
 pytestmark = pytest.mark.compiler
@@ -322,7 +323,7 @@ def test_an_element_does_not_depend_on_place_neighbours_or_length(text: str):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_large_results_and_odd_strides(dtype: str):
-    x = (np.arange((1 << 22) // np.dtype(dtype).itemsize + 37) % 1000).astype(dtype)
+    x = (np.arange(STREAM_FROM // np.dtype(dtype).itemsize + 37) % 1000).astype(dtype)
     want = x * 3 + 1
     np.testing.assert_array_equal(mexdask.apply("x * 3 + 1", x, jit="require"), want)
     np.testing.assert_array_equal(mexdask.apply("x * 3 + 1", x[5:], jit="require"), want[5:])

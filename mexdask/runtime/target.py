@@ -54,6 +54,7 @@ LANES_LEVEL = (
     "-fcaller-saves",
     "-fschedule-insns2",
     "-fexpensive-optimizations",
+    "-fipa-ra",
     "-finline-functions",
     "--param=max-inline-insns-single=200",
 )
