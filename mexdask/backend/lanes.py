@@ -202,18 +202,20 @@ class Writer:
         return self.each(node, texts)
 
     def vector_math(self, template: str, dtype: np.dtype, texts: list[str]) -> str:
-        """Return a call of vector math; it comes before the statement if that does all ways."""
+        """Return a call of vector math; calls for several ways come before the statement."""
         c, plan = c_type(dtype), self.plan
         call = vmath.call(template, c, plan.lanes)
-        function = call.partition("(")[0]
-        fits = dtype.itemsize <= plan.mask.itemsize and plan.ways > 1
-        if self.in_arm or not fits or not vmath.has_abreast(function.split("_")[1], c):
+        together = vmath.vectors_abreast(call, plan.ways, plan.width)
+        if self.in_arm or together == 1:
             return call.format(*texts)
-        name, ways = next(self.names), range(plan.ways)
-        takes = [f"&{name}_{way}" for way in ways]
-        takes += [of_way(text, way) for text in texts for way in ways]
-        self.before.append(f"{c}x{plan.lanes} {', '.join(f'{name}_{way}' for way in ways)};")
-        self.before.append(f"{function}_{plan.ways}({', '.join(takes)});")
+        name, function = next(self.names), call.partition("(")[0]
+        results = [f"{name}_{way}" for way in range(plan.ways)]
+        self.before.append(f"{c}x{plan.lanes} {', '.join(results)};")
+        for first in range(0, plan.ways, together):
+            ways = range(first, first + together)
+            takes = [f"&{name}_{way}" for way in ways]
+            takes += [of_way(text, way) for text in texts for way in ways]
+            self.before.append(f"{function}_{together}({', '.join(takes)});")
         return f"{name}_{WAY}"
 
     def each(self, node: ir.Apply, texts: list[str]) -> str:

@@ -55,6 +55,11 @@ class Gang:
         """Return the number of elements that one gang computes."""
         return self.lanes * self.ways
 
+    @property
+    def width(self) -> int:
+        """Return the bytes of one of the machine's vectors."""
+        return self.lanes * self.mask.itemsize
+
     def is_uniform(self, node: ir.Expr) -> bool:
         """Tell whether an expression has one value for all lanes."""
         return ir.reads(node) <= self.uniform

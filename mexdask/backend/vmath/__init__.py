@@ -16,6 +16,6 @@ definitions for the lanes that a kernel calls. A source is C in which
 A float32 function without a source of its own computes in float64, by the one called ``...short``.
 """
 
-from mexdask.backend.vmath.instance import call, definitions, has_abreast, has_vectors
+from mexdask.backend.vmath.instance import call, definitions, has_vectors, vectors_abreast
 
-__all__ = ["call", "definitions", "has_abreast", "has_vectors"]
+__all__ = ["call", "definitions", "has_vectors", "vectors_abreast"]

@@ -111,8 +111,30 @@ def has_vectors(template: str) -> bool:
 
 
 def has_abreast(name: str, c_type: str) -> bool:
-    """Tell whether a function is there for several vectors at once."""
+    """Tell whether a function's own text is there for several vectors at once."""
     return (name, c_type) in SOURCES and name not in ONE_BY_ONE
+
+
+def vectors_abreast(call: str, ways: int, width: int) -> int:
+    """Return how many vectors of ``ways`` one call of vector math takes at once.
+
+    Four chains of steps are enough: float32 that is computed in float64 has two for each vector.
+
+    Parameters
+    ----------
+    call : str
+        On one vector, such as ``vm_exp_f64x8(...)``.
+    ways : int
+        Vectors that there are: 1, 2 or 4.
+    width : int
+        Bytes of the machine's vectors.
+    """
+    match = CALL.match(call)
+    assert match is not None
+    name, lanes = match[1], Lanes(match[2], int(match[3]))
+    if has_abreast(name, lanes.c):
+        return ways if lanes.size <= width else 1
+    return min(ways, 2) if lanes.size == width and has_abreast(name + "short", "f64") else 1
 
 
 def definitions(text: str, width: int = 0) -> str:
@@ -154,9 +176,11 @@ def collect(text: str, width: int, order: dict[str, str]) -> None:
 @functools.cache
 def needed(call: str, name: str, lanes: Lanes, count: int, width: int) -> dict[str, str]:
     """Return the definition of one function behind those that it calls itself, by their calls."""
-    body = definition(name, lanes, width)
-    if count > 1:
-        body = abreast(body, count)
+    if count > 1 and (name, lanes.c) not in SOURCES:
+        body = in_halves(name, lanes, count, width)
+    else:
+        body = definition(name, lanes, width)
+        body = abreast(body, count) if count > 1 else body
     order: dict[str, str] = {}
     collect(body.replace(call, "(", 1), width, order)  # its own head is no call
     return order | {call: body}
@@ -175,12 +199,12 @@ def definition(name: str, lanes: Lanes, width: int) -> str:
         return instantiate(table[name], lanes)
     if (name, lanes.c) in SOURCES:
         return (
-            in_halves(name, lanes, width)
+            in_halves(name, lanes, 1, width)
             if lanes.count > 1 and width < lanes.size
             else instantiate(outlined(name, SOURCES[name, lanes.c], lanes), lanes)
         )
     if lanes.count > 1 and width < 2 * lanes.size:
-        return in_halves(name, lanes, width)
+        return in_halves(name, lanes, 1, width)
     return by_float64(name, lanes)
 
 
@@ -202,48 +226,63 @@ def parameters(name: str, c_type: str) -> int:
     return source.partition(")")[0].count("F ") - 1
 
 
-def in_halves(name: str, lanes: Lanes, width: int) -> str:
-    """Return the function on vectors longer than the machine's, in two halves."""
-    half, count = Lanes(lanes.c, lanes.count // 2), parameters(name, lanes.c)
+def in_halves(name: str, lanes: Lanes, vectors: int, width: int) -> str:
+    """Return the function of some vectors that are longer than the machine's, all in two halves."""
+    half, tag = Lanes(lanes.c, lanes.count // 2), lanes.tag
+    given = [f"{n}_{v}" for n in range(parameters(name, lanes.c)) for v in range(vectors)]
     low = ", ".join(map(str, range(half.count)))
     high = ", ".join(map(str, range(half.count, lanes.count)))
-    shuffled = "".join(
-        f"    {half.tag} l{n} = __builtin_shufflevector(a{n}, a{n}, {low});\n"
-        f"    {half.tag} h{n} = __builtin_shufflevector(a{n}, a{n}, {high});\n"
-        for n in range(count)
-    )
-    copied = "".join(
-        f"    {half.tag} l{n}, h{n};\n"
-        f"    __builtin_memcpy(&l{n}, &a{n}, sizeof l{n});\n"
-        f"    __builtin_memcpy(&h{n}, (char *)&a{n} + sizeof l{n}, sizeof h{n});\n"
-        for n in range(count)
-    )
-    declared = ", ".join(f"{lanes.tag} a{n}" for n in range(count))
-    return (
-        f"static {kind_of(name)} {lanes.tag} vm_{name}_{lanes.tag}({declared})\n{{\n"
-        f"{SHUFFLES}{shuffled}#else\n{copied}#endif\n{both_halves(name, half, count, width)}"
-        f"{SHUFFLES}    return __builtin_shufflevector(y, z, {low}, {high});\n#else\n"
-        f"    {lanes.tag} r;\n    __builtin_memcpy(&r, &y, sizeof y);\n"
-        "    __builtin_memcpy((char *)&r + sizeof y, &z, sizeof z);\n    return r;\n#endif\n}"
-    )
+    takes = [f"{tag} a{g}" for g in given]
+    head = f"static {kind_of(name)} {tag} vm_{name}_{tag}({', '.join(takes)})\n{{\n"
+    head, tail = f"{head}    {tag} r, *to0 = &r;\n", "    return r;\n}"
+    if vectors > 1:
+        takes = [*(f"{tag} *to{v}" for v in range(vectors)), *takes]
+        head = f"static inline void vm_{name}_{tag}_{vectors}({', '.join(takes)})\n{{\n"
+        tail = "}"
+    lines = [
+        SHUFFLES,
+        *(f"    {half.tag} l{g} = __builtin_shufflevector(a{g}, a{g}, {low});\n"
+          f"    {half.tag} h{g} = __builtin_shufflevector(a{g}, a{g}, {high});\n" for g in given),
+        "#else\n",
+        *(f"    {half.tag} l{g}, h{g};\n"
+          f"    __builtin_memcpy(&l{g}, &a{g}, sizeof l{g});\n"
+          f"    __builtin_memcpy(&h{g}, (char *)&a{g} + sizeof l{g}, sizeof h{g});\n"
+          for g in given),
+        "#endif\n",
+        halves(name, half, vectors, width),
+        SHUFFLES,
+        *(f"    *to{v} = __builtin_shufflevector(y{v}l, y{v}h, {low}, {high});\n"
+          for v in range(vectors)),
+        "#else\n",
+        *(f"    __builtin_memcpy(to{v}, &y{v}l, sizeof y{v}l);\n"
+          f"    __builtin_memcpy((char *)to{v} + sizeof y{v}l, &y{v}h, sizeof y{v}h);\n"
+          for v in range(vectors)),
+        "#endif\n",
+    ]  # fmt: skip
+    return head + "".join(lines) + tail
 
 
-def both_halves(name: str, half: Lanes, count: int, width: int) -> str:
-    """Return the computation of ``y`` and ``z`` from the arguments ``l0``, ... and ``h0``, ..."""
-    function = f"vm_{name}_{half.tag}"
+def halves(name: str, half: Lanes, vectors: int, width: int) -> str:
+    """Return the computation of halves such as ``y0l`` from arguments such as ``l0_0``."""
+    count, kind = parameters(name, half.c), half.tag
+    given = [f"{part}{n}_{v}" for n in range(count) for v in range(vectors) for part in "lh"]
+    results = [f"y{v}{part}" for v in range(vectors) for part in "lh"]
     if half.size <= width and has_abreast(name, half.c):
-        takes = ", ".join(f"{part}{n}" for n in range(count) for part in "lh")
-        return f"    {half.tag} y, z;\n    {function}_2(&y, &z, {takes});\n"
+        takes = ", ".join([*(f"&{y}" for y in results), *given])
+        return f"    {kind} {', '.join(results)};\n    vm_{name}_{kind}_{2 * vectors}({takes});\n"
     wide = Lanes("f64", half.count)
     if half.c == "f32" and wide.size <= width and has_abreast(name + "short", "f64"):
-        takes = ", ".join(f"vm_widen_{half.tag}({part}{n})" for n in range(count) for part in "lh")
+        takes = ", ".join([*(f"&w{y}" for y in results), *(f"vm_widen_{kind}({g})" for g in given)])
         return (
-            f"    {wide.tag} u, v;\n    vm_{name}short_{wide.tag}_2(&u, &v, {takes});\n"
-            f"    {half.tag} y = __builtin_convertvector(u, {half.tag});\n"
-            f"    {half.tag} z = __builtin_convertvector(v, {half.tag});\n"
-        )
-    lower, upper = (", ".join(f"{part}{n}" for n in range(count)) for part in "lh")
-    return f"    {half.tag} y = {function}({lower}), z = {function}({upper});\n"
+            f"    {wide.tag} {', '.join(f'w{y}' for y in results)};\n"
+            f"    vm_{name}short_{wide.tag}_{2 * vectors}({takes});\n"
+        ) + "".join(f"    {kind} {y} = __builtin_convertvector(w{y}, {kind});\n" for y in results)
+    return "".join(
+        f"    {kind} y{v}{part} = vm_{name}_{kind}("
+        f"{', '.join(f'{part}{n}_{v}' for n in range(count))});\n"
+        for v in range(vectors)
+        for part in "lh"
+    )
 
 
 def by_float64(name: str, lanes: Lanes) -> str:
