@@ -106,7 +106,7 @@ class BlockKernel:
         """
         made = self.prepared
         if made.is_plain and place is not None:
-            small = made.stage.run_small(place.shape, blocks, self.settings)
+            small = made.stage.run_small(place.shape, blocks, self.settings, False)
             if small is not None:
                 return small
         shape = self.shape_of(blocks) if place is None else place.shape

@@ -340,7 +340,7 @@ class Call(NamedTuple):
             and self.align == "rechunk"
             and len(self.specialisation.stages) == 1
             and self.specialisation.result.is_simple
-            and all(type(a.value) is np.ndarray for a in self.arguments)
+            and all(type(a.value) is np.ndarray and a.value.dtype.isnative for a in self.arguments)
         )
 
     def block_kernel(self) -> BlockKernel:

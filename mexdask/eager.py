@@ -51,7 +51,7 @@ def run(
 def run_simple(stage: Stage, arrays: Sequence[Array], settings: KernelSettings) -> Any:
     """Compute what a simple stage gives for arrays of its dtypes, all of one shape."""
     shape = arrays[0].shape
-    if (small := stage.run_small(shape, arrays, settings)) is not None:
+    if (small := stage.run_small(shape, arrays, settings, True)) is not None:
         return small
     outs = chunk.run(stage, arrays, shape, WHOLE, settings, may_share=True)
     return outs[0] if len(outs) == 1 else outs

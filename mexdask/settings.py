@@ -153,14 +153,9 @@ def byte_count(value: int | str) -> int:
 
 
 def configured(key: str, default: object) -> Any:
-    """Return ``mexdask.<key>`` of Dask's configuration, or the default where Dask is missing.
-
-    An empty key gives the whole section.
-    """
+    """Return ``mexdask.<key>`` of Dask's configuration, or the default where Dask is missing."""
     config = dask_config()
-    if config is None:
-        return default
-    return config.get("mexdask." + key if key else "mexdask", default)
+    return default if config is None else config.get("mexdask." + key, default)
 
 
 @functools.cache
@@ -199,7 +194,9 @@ def kernel_settings(
     can_fail : bool
         False for a kernel without places that can fail, which no limit and mode of errors concerns.
     """
-    section = configured("", {})
+    config = dask_config()
+    # Past ``config.get``, which takes as long as all of the rest.
+    section = {} if config is None else config.config.get("mexdask", {})
     limit: object = WHILE_MAX_ITERS
     if can_fail:
         limit = os.environ.get("ME_DSL_WHILE_MAX_ITERS") or configured("while-max-iters", limit)

@@ -24,13 +24,14 @@ SMALL_STRAIGHT = 1 << 22
 """Elements below which it is, of a kernel that is a ufunc: neither slabs nor threads would divide
 it then. Results that would stand in memory that is used again are not small either."""
 
-SmallRunner = Callable[[tuple[int, ...], Sequence[Any], KernelSettings], Any]
-"""Takes a chunk's shape, its blocks and the call's settings; gives what the kernel gives, None
-where the chunk is not small, not plain, or its kernel is not at hand."""
+SmallRunner = Callable[[tuple[int, ...], Sequence[Any], KernelSettings, bool], Any]
+"""Takes a chunk's shape, its blocks, the call's settings, and whether the blocks are known to be
+arrays of that shape and of the kernel's dtypes; gives what the kernel gives, None where the chunk
+is not small, not plain, or its kernel is not at hand."""
 
 
 def nothing_at_hand(
-    shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings
+    shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings, is_plain: bool
 ) -> None:
     """Run nothing, for a kernel that no chunk has asked for yet."""
 
@@ -54,16 +55,19 @@ def small_runner(unit: Unit) -> SmallRunner:
     times, keep = stats.small_chunks(unit.name), stats.SMALL_CHUNKS_KEPT
     clock, ndarray = time.perf_counter, np.ndarray
 
-    def run(shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings) -> Any:
+    def run(
+        shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings, is_plain: bool
+    ) -> Any:
         if not (shape and settings is known and digest in loaded):
             return None
         if (environ.get(switch), environ.get(cflags)) != under:
             return None
-        for block, dtype in zip(blocks, dtypes, strict=True):
-            if type(block) is not ndarray or block.shape != shape:
-                return None
-            if block.dtype is not dtype and block.dtype != dtype:
-                return None
+        if not is_plain:
+            for block, dtype in zip(blocks, dtypes, strict=True):
+                if type(block) is not ndarray or block.shape != shape:
+                    return None
+                if block.dtype is not dtype and block.dtype != dtype:
+                    return None
         if blocks[0].size >= most:
             return None
         start = clock()

@@ -20,7 +20,7 @@ from mexdask.backend.cprelude import before_loop, helpers
 from mexdask.backend.cscalar import TYPES
 from mexdask.backend.gangs import line, sizes, staging, streaming
 from mexdask.backend.lanes import WAY, Writer, of_way
-from mexdask.backend.layout import Gang, gang_of, in_lanes, is_near
+from mexdask.backend.layout import Gang, gang_of, has_vector_math, in_lanes, is_near
 from mexdask.backend.lockstep import targets
 from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.vectors import vector, vector_types
@@ -48,7 +48,8 @@ def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
     masked = in_lanes(masked)
     plan = gang_of(masked, width)
     writer = Writer(plan)
-    body = gang_function(masked, plan, writer)
+    is_light = plan.streams and not has_vector_math(masked, plan)
+    body = gang_function(masked, plan, writer, is_light=is_light)
     lanewise = "".join(writer.lanewise.values())
     # Vectors wider than a register are passed between our own inline functions only.
     quiet = '#pragma GCC diagnostic ignored "-Wpsabi"\n'
@@ -57,14 +58,14 @@ def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
     head = quiet + TYPES + CALL_STRUCT + vectors + helpers(code, width) + lanewise
     head += streaming(width) if plan.streams else ""
     function = masked.function
-    loop = staging(function) + line(function, plan.size, streams=plan.streams)
+    loop = staging(function) + line(function, plan.size, streams=plan.streams, is_light=is_light)
     return "\n".join([head, body, loop, entry(function, symbol), key_symbol(key)])
 
 
 # Statements.
 
 
-def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
+def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer, *, is_light: bool) -> str:
     """Return the C function that computes one gang from contiguous inputs."""
     function, names = masked.function, plan.names
     arrays = [p.var for p in function.params if p.is_array]
@@ -75,7 +76,8 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer) -> str:
     scalars = {p.var for p in function.params if not p.is_array}
     params = ["int stream", *params] if plan.streams else params
     head = ", ".join(["i64 lanes", "i64 limit", "i64 *tolerated", "i64 *place", *params])
-    lines = ["static __attribute__((noinline)) int", f"gang({head})", "{"]
+    how = "inline __attribute__((always_inline))" if is_light else "__attribute__((noinline))"
+    lines = [f"static {how} int", f"gang({head})", "{"]
     lines.append(f"{INDENT}(void)limit, (void)tolerated, (void)place;")
     unused = [p.var for p in function.params if p.var in scalars and p.var in plan.uniform]
     lines += [f"{INDENT}(void){names[v]};" for v in unused]

@@ -80,7 +80,7 @@ def staging(function: ir.Function) -> str:
     return "".join(texts)
 
 
-def line(function: ir.Function, size: int, *, streams: bool) -> str:
+def line(function: ir.Function, size: int, *, streams: bool, is_light: bool) -> str:
     """Return the C function that runs over one dimension in gangs of ``size`` elements.
 
     Parameters
@@ -92,13 +92,16 @@ def line(function: ir.Function, size: int, *, streams: bool) -> str:
     streams : bool
         Whether large results go past the caches: then the first gang ends where the first result
         is aligned.
+    is_light : bool
+        Whether a gang takes so little time that whole ones of contiguous arrays need a loop with
+        nothing else in it.
     """
     arrays, scalars = operands(function)
     inputs = len(arrays) - len(function.results)
     params = line_params(function)
-    rest = "".join(f", x{k}" for k in range(len(arrays)))
-    rest += "".join(f", q{k}" for k in range(len(scalars)))
-    rest += "".join(f", at{k} + k * by{k}, by{k}" for k in range(len(function.indices)))
+    rows = "".join(f", x{k}" for k in range(len(arrays)))
+    values = "".join(f", q{k}" for k in range(len(scalars)))
+    values += "".join(f", at{k} + k * by{k}, by{k}" for k in range(len(function.indices)))
     deep = INDENT * 2
     item = bytes_of(arrays[inputs])
     stream = [
@@ -107,6 +110,16 @@ def line(function: ir.Function, size: int, *, streams: bool) -> str:
         f"{INDENT}if (!lanes || n < 4 * {size}) lanes = {size};",
     ]
     plain = [f"{INDENT}i64 lanes = {size};"]
+    contiguous = [f"s[{k}] == {bytes_of(t)}" for k, t in enumerate(arrays)]
+    whole = [
+        f"{deep}if (lanes == {size} && {' && '.join(contiguous)}) {{",
+        *(f"{deep}{INDENT}{t} *x{k} = ({t} *)p[{k}];" for k, t in enumerate(arrays)),
+        f"{deep}{INDENT}for (; k + {size} <= n; k += {size})",
+        f"{deep}{INDENT * 2}gang({size}, limit, 0, 0, stream"
+        f"{''.join(f', x{k} + k' for k in range(len(arrays)))}{values});",
+        f"{deep}{INDENT}if (k == n) break;",
+        f"{deep}}}",
+    ]
     lines = [
         f"static int line({', '.join(params)})",
         "{",
@@ -115,6 +128,7 @@ def line(function: ir.Function, size: int, *, streams: bool) -> str:
           for k in range(inputs)),
         *(stream if streams else plain),
         f"{INDENT}for (i64 k = 0; k < n; k += lanes, lanes = {size}) {{",
+        *(whole if is_light else []),
         f"{deep}if (n - k < lanes) lanes = n - k;",
         f"{deep}i64 place = 0;",
         *(f"{deep}const int d{k} = s[{k}] == {bytes_of(t)} && lanes == {size};"
@@ -124,7 +138,7 @@ def line(function: ir.Function, size: int, *, streams: bool) -> str:
           f" take{bytes_of(arrays[k])}(row{k}, p[{k}] + k * s[{k}], s[{k}], lanes);"
           for k in range(inputs)),
         f"{deep}int failed = gang(lanes, limit, tolerant ? error : 0, &place"
-        f"{f', stream && d{inputs}' if streams else ''}{rest});",
+        f"{f', stream && d{inputs}' if streams else ''}{rows}{values});",
         f"{deep}if (failed) {{ *error = at + k + place; return failed; }}",
         *(f"{deep}if (!d{k})"
           f" put{bytes_of(arrays[k])}(p[{k}] + k * s[{k}], s[{k}], row{k}, lanes);"
