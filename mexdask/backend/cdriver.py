@@ -96,9 +96,9 @@ VISIT = """\
         int failed = line(dim[last], at, {rest}, p, step[last]{more});
         if (failed) return failed;"""
 
-AHEAD = 4096
-"""Bytes of the inputs that are fetched while the buffer is reduced, as the machine's prefetching
-stops where the reading does. More of them would push the buffer out of the first-level cache."""
+AHEAD = 16384
+"""Most bytes of the inputs that are fetched while the buffer is reduced, as the machine's own
+prefetching stops where the reading does. More would push the buffer out of the first-level cache."""
 
 REDUCING_VISIT = """\
         for (i64 from = 0; from < dim[last];) {{
@@ -115,9 +115,7 @@ REDUCING_VISIT = """\
             from += n;
             filled += n;
             if (filled < {buffer}) continue;
-            for (int a = 0; a < {inputs}; ++a)
-                for (int ahead = 0; ahead < {ahead}; ahead += 64)
-                    __builtin_prefetch(p[a] + from * step[last][a] + ahead);
+{fetches}
 {reduce}
             filled = 0;
         }}"""
@@ -180,8 +178,15 @@ def reducing_visit(function: ir.Function, inputs: int) -> str:
         f"            from_s[{inputs + k}] = sizeof *row{k};"
         for k in range(len(function.results))
     ]
+    sizes = [p.var.dtype.itemsize for p in function.params if p.is_array]
+    fetched = [min(BUFFER * size, AHEAD // inputs) for size in sizes]
+    fetches = [
+        f"            for (int ahead = 0; ahead < {most}; ahead += 64)\n"
+        f"                __builtin_prefetch(p[{a}] + from * step[last][{a}] + ahead);"
+        for a, most in enumerate(fetched)
+    ]
     return REDUCING_VISIT.format(
-        buffer=BUFFER, ahead=AHEAD // max(1, inputs), inputs=inputs,
+        buffer=BUFFER, fetches="\n".join(fetches), inputs=inputs,
         arrays=inputs + len(function.results),
         buffers="\n".join(pointers), rest=call_rest(),
         more="".join(places(function, "from")) + scalars(function), reduce=reduce_calls(function),
