@@ -98,7 +98,7 @@ VISIT = """\
 
 AHEAD = 16384
 """Most bytes of the inputs that are fetched while the buffer is reduced, as the machine's own
-prefetching stops where the reading does. More would push the buffer out of the first-level cache."""
+prefetching stops where the reading does. More would push the buffer out of the nearest cache."""
 
 REDUCING_VISIT = """\
         for (i64 from = 0; from < dim[last];) {{
