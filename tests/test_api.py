@@ -353,6 +353,19 @@ def test_py_func_is_the_function_or_runs_the_text():
     assert mexdask.kernel(MANDELBROT).py_func(0.0, 0.0, 10) == 10
 
 
+def test_py_func_knows_the_language_in_a_helper_of_an_enclosing_function():
+    def rooted(x):
+        return sqrt(x) + 1  # noqa: F821 (a bare name of the language)
+
+    @mexdask.kernel
+    def twice_rooted(x):
+        return rooted(x) * 2
+
+    assert twice_rooted.py_func(4.0) == twice_rooted(4.0, jit="off") == 6.0
+    with pytest.raises(NameError):
+        rooted(4.0)
+
+
 def test_kernels_compare_hash_and_pickle_by_text():
     one, same = mexdask.kernel("x + 1"), mexdask.kernel("x + 1")
     other = mexdask.kernel("x + 2")

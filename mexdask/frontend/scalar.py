@@ -83,10 +83,12 @@ def with_language(function: Callable[..., Any], helpers: Collection[str]) -> Cal
     assert isinstance(function, types.FunctionType), function
     code, known = function.__code__, function.__globals__
     wanted = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+    found = {**known, **{name: cells[name].cell_contents for name in cells if name in helpers}}
     called_too = {
-        name: with_language(known[name], helpers)
-        for name in wanted & set(helpers) - {function.__name__}
-        if isinstance(known.get(name), types.FunctionType)
+        name: with_language(found[name], helpers)
+        for name in {*wanted, *cells} & set(helpers) - {function.__name__}
+        if isinstance(found.get(name), types.FunctionType)
     }
     language = namespace()
     unknown = {
@@ -94,12 +96,14 @@ def with_language(function: Callable[..., Any], helpers: Collection[str]) -> Cal
         for name in wanted
         if name in language and name not in known and not hasattr(builtins, name)
     }
-    if not unknown and all(known[name] is made for name, made in called_too.items()):
+    if not unknown and all(found[name] is made for name, made in called_too.items()):
         return function
     names = {**known, **unknown, **called_too}
-    made = types.FunctionType(
-        code, names, function.__name__, function.__defaults__, function.__closure__
+    closure = tuple(
+        types.CellType(called_too[name]) if name in called_too else cell
+        for name, cell in cells.items()
     )
+    made = types.FunctionType(code, names, function.__name__, function.__defaults__, closure)
     made.__kwdefaults__ = function.__kwdefaults__
     return functools.update_wrapper(made, function)
 

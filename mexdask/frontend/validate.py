@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mexdask.errors import Diagnostic, KernelSyntaxError, Span
@@ -34,6 +34,7 @@ from mexdask.frontend.parse import (
     Parsed,
     reserved,
 )
+from mexdask.frontend.recursion import recursion
 from mexdask.ops import CONSTANTS, FUNCTION_NAMES
 
 MAX_LOCALS = 256
@@ -61,34 +62,6 @@ class Known:
 
     constants: dict[str, Constant]
     functions: dict[str, Parsed]
-
-
-def recursion(functions: dict[str, Parsed]) -> Iterator[Diagnostic]:
-    """Yield a complaint for each call by which a function comes to call itself."""
-    calls = {name: dict(called_functions(parsed, functions)) for name, parsed in functions.items()}
-    for name, called in calls.items():
-        for other, span in called.items():
-            if name in reachable(other, calls):
-                how = "calls itself" if other == name else f"calls itself through {other!r}"
-                yield Diagnostic("recursion", f"{name!r} {how}", span, "write a loop")
-
-
-def called_functions(parsed: Parsed, functions: dict[str, Parsed]) -> Iterator[tuple[str, Span]]:
-    """Yield the functions of the source that a function calls, and where."""
-    for node in parsed.nodes:
-        match node:
-            case ast.Call(ast.Name(name)) if name in functions and name not in parsed.variables:
-                yield name, span_of(node.func)
-
-
-def reachable(name: str, calls: dict[str, dict[str, Span]]) -> set[str]:
-    """Return a function and all that it calls, directly or not."""
-    found, waiting = set[str](), [name]
-    while waiting:
-        if (at := waiting.pop()) not in found:
-            found.add(at)
-            waiting += calls.get(at, {})
-    return found
 
 
 class Checker:
