@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import pkgutil
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -158,6 +160,18 @@ def configured(key: str, default: object) -> Any:
     return default if config is None else config.get("mexdask." + key, default)
 
 
+KNOWN: set[str] = set()
+"""The settings that Dask's configuration may have, once it has been read."""
+
+
+@functools.cache
+def warn_of_unknown(name: str) -> None:
+    """Say once that a setting of the configuration is none."""
+    close = difflib.get_close_matches(name, KNOWN, n=1)
+    hint = f"; did you mean mexdask.{close[0]}?" if close else ""
+    warnings.warn(f"mexdask.{name} in Dask's configuration is no setting{hint}", stacklevel=2)
+
+
 @functools.cache
 def dask_config() -> Any:
     """Return Dask's configuration module with our defaults in it, or None where Dask is missing."""
@@ -171,7 +185,9 @@ def dask_config() -> Any:
     if os.path.exists(path):  # not in a zip file
         config.ensure_file(source=path)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    config.update_defaults(yaml.load(pkgutil.get_data("mexdask", "mexdask.yaml") or b"", loader))
+    delivered = yaml.load(pkgutil.get_data("mexdask", "mexdask.yaml") or b"", loader)
+    config.update_defaults(delivered)
+    KNOWN.update(delivered["mexdask"])
     return config
 
 
@@ -197,6 +213,9 @@ def kernel_settings(
     config = dask_config()
     # Past ``config.get``, which takes as long as all of the rest.
     section = {} if config is None else config.config.get("mexdask", {})
+    if len(section) > len(KNOWN):
+        for name in set(section) - KNOWN:
+            warn_of_unknown(name)
     limit: object = WHILE_MAX_ITERS
     if can_fail:
         limit = os.environ.get("ME_DSL_WHILE_MAX_ITERS") or configured("while-max-iters", limit)

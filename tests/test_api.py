@@ -405,6 +405,15 @@ def test_a_pickled_kernel_still_knows_its_file():
 # Engines, settings, what is said about them.
 
 
+def test_a_misspelt_setting_is_named_once():
+    with dask.config.set({"mexdask.while_max_iter": 5}):
+        with pytest.warns(UserWarning, match="while_max_iter .*mean mexdask.while-max-iters"):
+            mexdask.apply("x + 1", np.ones(2))
+        mexdask.apply("x + 1", np.ones(2))
+    with dask.config.set({"mexdask.while_max_iters": 5}):
+        mexdask.apply("x + 1", np.ones(2))
+
+
 @pytest.mark.compiler
 def test_explain_native():
     x = np.arange(4, dtype="float32")
