@@ -19,8 +19,7 @@ from mexdask.runtime import stats
 from mexdask.runtime.dispatch import obtain
 from mexdask.runtime.load import LoadedKernel
 from mexdask.settings import KernelSettings
-from mexdask.slabs import paced, slabs
-from mexdask.smallchunk import SMALL_STRAIGHT
+from mexdask.slabs import STRAIGHT_SLAB, paced, slabs
 from mexdask.specialise import Stage
 from mexdask.stack import roomy
 from mexdask.walk import Walk, broadcast_strides, in_long_lines, laid_out, turned, walk_of
@@ -29,10 +28,7 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 addressof, buffer_of = ctypes.addressof, ctypes.c_char.from_buffer
 
-# Large enough to hide the call. Without loops an element takes some nanoseconds at most, and large
-# slabs are written past the caches.
-NATIVE_SLAB = 1 << 18
-STRAIGHT_SLAB = SMALL_STRAIGHT
+NATIVE_SLAB = 1 << 18  # large enough to hide the call
 # Threads share slabs evenly enough if there are some for each; fewer elements are not worth it.
 SHARED_SLAB = 1 << 14
 SHARED_STRAIGHT_SLAB = STRAIGHT_SLAB // 4

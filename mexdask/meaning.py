@@ -75,7 +75,7 @@ def clip(x: Array, low: Array, high: Array) -> Array:
     """Return ``minimum(maximum(x, low), high)``, as ``np.clip`` but for signs of zeros."""
     if x.dtype.kind != "f" or (is_off_zero(low) and is_off_zero(high)):
         return np.clip(x, low, high)  # a third of the time of both
-    if ties_alike(low, signed=False) and is_off_zero(high) and high > 0:
+    if ties_alike(low, signed=False) and high.ndim == 0 and high > 0:
         inside: Array = np.clip(x, low, high)
         inside += x.dtype.type(0)  # -0, which is not less than 0, becomes 0
         return inside

@@ -10,6 +10,8 @@ from typing import TypeVar
 Shape = tuple[int, ...]
 T = TypeVar("T")
 
+STRAIGHT_SLAB = 1 << 22
+"""Elements of a kernel without loops for one call: some nanoseconds each at most."""
 FIRST = 1 << 11
 """Elements of the first slab of a kernel with loops, of which nobody knows how long they take."""
 SHORTEST, LONGEST = 0.01, 0.1

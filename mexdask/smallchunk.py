@@ -17,21 +17,19 @@ from mexdask.runtime.load import LoadedKernel
 from mexdask.runtime.memory import KERNELS
 from mexdask.runtime.ufunc import ufunc_of
 from mexdask.settings import KernelSettings
+from mexdask.slabs import STRAIGHT_SLAB
 
 SMALL = 1 << 14
-"""Elements below which a chunk is small."""
-SMALL_STRAIGHT = 1 << 22
-"""Elements below which it is, of a kernel that is a ufunc: neither slabs nor threads would divide
-it then. Results that would stand in memory that is used again are not small either."""
+"""Elements up to which what a call costs beside its kernel shows."""
 
 SmallRunner = Callable[[tuple[int, ...], Sequence[Any], KernelSettings, bool], Any]
-"""Takes a chunk's shape, its blocks, the call's settings, and whether the blocks are known to be
-arrays of that shape and of the kernel's dtypes; gives what the kernel gives, None where the chunk
-is not small, not plain, or its kernel is not at hand."""
+"""Takes a chunk's shape, its blocks, the call's settings, and whether somebody has looked already
+that the blocks are arrays of that shape and of the kernel's dtypes; gives what the kernel gives,
+None where the chunk is not small, its blocks are something else, or its kernel is not at hand."""
 
 
 def nothing_at_hand(
-    shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings, is_plain: bool
+    shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings, are_checked: bool
 ) -> None:
     """Run nothing, for a kernel that no chunk has asked for yet."""
 
@@ -49,26 +47,29 @@ def small_runner(unit: Unit) -> SmallRunner:
         return nothing_at_hand
     ufunc = as_ufunc(unit, kernel)
     compute = ufunc or as_flat_call(unit, kernel)
+    # A ufunc takes as many as one native call would, unless memory that is kept is better for them.
     largest = max([dtype.itemsize for dtype in unit.function.results])
-    most = min(SMALL_STRAIGHT, buffers.SMALLEST // largest) if ufunc else SMALL
+    most = min(STRAIGHT_SLAB, buffers.SMALLEST // largest) if ufunc else SMALL
     dtypes = [p.var.dtype for p in unit.function.params]
     times, keep = stats.small_chunks(unit.name), stats.SMALL_CHUNKS_KEPT
     clock, ndarray = time.perf_counter, np.ndarray
 
     def run(
-        shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings, is_plain: bool
+        shape: tuple[int, ...], blocks: Sequence[Any], settings: KernelSettings, are_checked: bool
     ) -> Any:
         if not (shape and settings is known and digest in loaded):
             return None
         if (environ.get(switch), environ.get(cflags)) != under:
             return None
-        if not is_plain:
+        if not are_checked:
             for block, dtype in zip(blocks, dtypes, strict=True):
                 if type(block) is not ndarray or block.shape != shape:
                     return None
                 if block.dtype is not dtype and block.dtype != dtype:
                     return None
-        if blocks[0].size >= most:
+        # NumPy calls a ufunc's loop for each short row of other arrays, which `walk` joins.
+        size = blocks[0].size
+        if size >= most or (size >= SMALL and not are_contiguous(blocks)):
             return None
         start = clock()
         if (out := compute(*blocks)) is None:
@@ -79,6 +80,11 @@ def small_runner(unit: Unit) -> SmallRunner:
         return out
 
     return run
+
+
+def are_contiguous(blocks: Sequence[Any]) -> bool:
+    """Tell whether arrays are contiguous in C order."""
+    return all(block.flags.c_contiguous for block in blocks)
 
 
 def as_ufunc(unit: Unit, kernel: LoadedKernel) -> Callable[..., Any] | None:

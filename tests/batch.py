@@ -25,7 +25,7 @@ from mexdask.backend.csimd import simd_c
 from mexdask.chunk import run_interpreted, run_native
 from mexdask.runtime.load import LoadedKernel
 from mexdask.runtime.target import LEVELS, host_target, target_flags
-from mexdask.runtime.toolchain import Compiler, find_compiler
+from mexdask.runtime.toolchain import Compiler, find_compiler, spelt
 from mexdask.settings import WHILE_MAX_ITERS, KernelSettings, process_settings
 from mexdask.specialise import Specialisation
 
@@ -121,8 +121,8 @@ def lanes(
         path.write_text(text.replace(key_symbol(""), ""))
         # A kernel may compare a number with itself, loop over nothing, or wrap constants.
         strict = ["-Werror", *(f"-Wno-{what}" for what in TOLERATED)]
-        flags = [*WARNINGS, *strict, *target_flags(special.result.function.fp, level, lanes=True)]
-        command = [*compiler.argv, "-o", f"{path}.so", str(path), *flags]
+        flags = spelt(compiler, target_flags(special.result.function.fp, level, lanes=True))
+        command = [*compiler.argv, "-o", f"{path}.so", str(path), *WARNINGS, *strict, *flags]
         return path, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     waiting, running = list(enumerate(specialisations)), []

@@ -29,7 +29,7 @@ from mexdask.backend.csimd import simd_c
 from mexdask.backend.form import choose, vector_width
 from mexdask.chunk import run_native
 from mexdask.runtime.load import LoadedKernel
-from mexdask.runtime.target import host_target
+from mexdask.runtime.target import GCC_ONLY, host_target
 from mexdask.settings import KernelSettings
 
 pytestmark = pytest.mark.compiler
@@ -112,6 +112,8 @@ def compiled(
         source, image = Path(directory, f"{number}.c"), Path(directory, f"{number}.so")
         source.write_text(change(text))
         flags = [*host_target(mode, lanes=form == "simd").flags, *extra]
+        if "clang" in compiler:
+            flags = [flag for flag in flags if flag not in GCC_ONLY]
         command = [compiler, "-o", str(image), str(source), *flags]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, (compiler, extra, done.stderr)

@@ -40,7 +40,7 @@ def small_slabs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(chunk, "SHARED_SLAB", 100)
     monkeypatch.setattr(chunk, "SHARED_STRAIGHT_SLAB", 100)
     monkeypatch.setattr(smallchunk, "SMALL", 100)
-    monkeypatch.setattr(smallchunk, "SMALL_STRAIGHT", 100)
+    monkeypatch.setattr(smallchunk, "STRAIGHT_SLAB", 100)
 
 
 @pytest.mark.parametrize("name", KERNELS)

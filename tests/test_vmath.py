@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from edges import Array, bits, columns
 from mexdask.backend import vmath
 from mexdask.backend.cscalar import TYPES
 from mexdask.backend.version import GENERATOR_SOURCES
+from mexdask.backend.vmath import abreast, instance
 from mexdask.backend.vmath.coefficients import COEFFICIENTS
 from mexdask.ops import FUNCTIONS, OPERATORS, TABLE, VECTOR_MATH_ULP, Op
 from mexdask.runtime.target import LEVELS, host_target, target_flags
@@ -248,6 +250,23 @@ def test_coefficients_are_what_the_tool_makes(monkeypatch):
         made, _ = minimax.coefficients(name.removesuffix("_rest"))
         made = made[1:] if name.endswith("_rest") else made
         assert list(map(float.fromhex, made)) == list(map(float.fromhex, text.split())), name
+
+
+@pytest.mark.parametrize(("name", "c"), [k for k in instance.SOURCES if instance.has_abreast(*k)])
+def test_functions_of_several_vectors_have_all_statements_for_each(name: str, c: str):
+    one = instance.definition(name, instance.Lanes(c, 8), 64)
+    body = one[one.index("{\n") + 2 : one.rindex("}")]
+    statements = abreast.STATEMENT.findall(one)
+    assert "".join(f"{s}\n" for s in statements) == body
+    assert [s.count("return ") for s in statements] == [0] * (len(statements) - 1) + [1]
+    three = abreast.abreast(one, 3)
+    words = re.compile(r"[A-Za-z_]\w*")
+    known = {*words.findall(one), "void", f"vm_{name}_{c}x8_3"}
+    for way in range(3):
+        own = [w.removesuffix(f"_{way}") for w in words.findall(three) if w.endswith(f"_{way}")]
+        assert known.issuperset(own)
+        assert {"to" + str(way)} <= set(words.findall(three))
+    assert three.count("\n") == one.count("\n") + 2 * body.count("\n")
 
 
 def test_every_source_is_part_of_the_generators_version():

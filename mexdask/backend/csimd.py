@@ -18,7 +18,7 @@ from mexdask.backend.cdriver import INDENT, entry, key_symbol
 from mexdask.backend.cexpr import c_expr, c_type
 from mexdask.backend.cprelude import before_loop, helpers
 from mexdask.backend.cscalar import TYPES
-from mexdask.backend.gangs import line, sizes, staging, streaming
+from mexdask.backend.gangs import line, prefetches, staging, streaming
 from mexdask.backend.lanes import WAY, Writer, of_way
 from mexdask.backend.layout import Gang, gang_of, has_vector_math, in_lanes, is_near
 from mexdask.backend.lockstep import targets
@@ -26,9 +26,6 @@ from mexdask.backend.predicate import MaskedFunction
 from mexdask.backend.vectors import vector, vector_types
 from mexdask.dtypes import BOOL
 from mexdask.ops import TABLE
-
-LINE, AHEAD = 64, 1024
-"""Bytes of a line of the caches, and how far ahead of their use they fetch lines."""
 
 
 def simd_c(masked: MaskedFunction, symbol: str, key: str, width: int) -> str:
@@ -89,7 +86,7 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer, *, is_ligh
         elif variable not in plan.uniform:
             lines += declarations(variable, name, plan, scalars, arrays)
     if plan.streams:
-        lines += prefetches(function, plan)
+        lines += prefetches(function, plan.size)
     if function.sites:
         lines.append(f"{INDENT}int failed[{plan.size}] = {{0}}, any_failed = 0;")
     if plan.cells:
@@ -99,15 +96,6 @@ def gang_function(masked: MaskedFunction, plan: Gang, writer: Writer, *, is_ligh
     if function.sites:
         lines += failed_lanes(function)
     return "\n".join([*lines, f"{INDENT}return 0;", "}", ""])
-
-
-def prefetches(function: ir.Function, plan: Gang) -> Iterator[str]:
-    """Yield what has the caches fetch the operands of a later gang, but not what goes past them."""
-    inputs, outputs = sizes(function)
-    for condition, letter, operands in (("", "a", inputs), ("if (!stream) ", "r", outputs)):
-        for k, size in enumerate(operands):
-            for at in range(AHEAD, AHEAD + plan.size * size, LINE):
-                yield f"{INDENT}{condition}__builtin_prefetch((const char *){letter}{k} + {at});"
 
 
 def failed_lanes(function: ir.Function) -> Iterator[str]:

@@ -6,6 +6,8 @@ every element, wherever it stands. An input that does not move is copied once fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mexdask import ir
 from mexdask.backend.cdriver import INDENT, line_params, operands
 
@@ -30,6 +32,9 @@ static __attribute__((noinline)) void put{size}(char *to, i64 step, const void *
 
 STREAM_FROM = 12 << 20
 """Bytes of one call's result from which it is written past the caches: measured."""
+
+CACHE_LINE, FETCHED_AHEAD = 64, 1024
+"""Bytes, and how many of them lie between what a gang computes and what it has the caches fetch."""
 
 STREAM = """\
 static inline void stream_store(void *to, vm v)
@@ -67,6 +72,15 @@ def sizes(function: ir.Function) -> tuple[list[int], list[int]]:
     """Return the item sizes of array inputs and of results."""
     inputs = [p.var.dtype.itemsize for p in function.params if p.is_array]
     return inputs, [d.itemsize for d in function.results]
+
+
+def prefetches(function: ir.Function, size: int) -> Iterator[str]:
+    """Yield what has the caches fetch the operands of a later gang, but not what goes past them."""
+    inputs, outputs = sizes(function)
+    for condition, letter, items in (("", "a", inputs), ("if (!stream) ", "r", outputs)):
+        for k, item in enumerate(items):
+            for at in range(FETCHED_AHEAD, FETCHED_AHEAD + size * item, CACHE_LINE):
+                yield f"{INDENT}{condition}__builtin_prefetch((const char *){letter}{k} + {at});"
 
 
 def staging(function: ir.Function) -> str:
@@ -110,16 +124,6 @@ def line(function: ir.Function, size: int, *, streams: bool, is_light: bool) -> 
         f"{INDENT}if (!lanes || n < 4 * {size}) lanes = {size};",
     ]
     plain = [f"{INDENT}i64 lanes = {size};"]
-    contiguous = [f"s[{k}] == {bytes_of(t)}" for k, t in enumerate(arrays)]
-    whole = [
-        f"{deep}if (lanes == {size} && {' && '.join(contiguous)}) {{",
-        *(f"{deep}{INDENT}{t} *x{k} = ({t} *)p[{k}];" for k, t in enumerate(arrays)),
-        f"{deep}{INDENT}for (; k + {size} <= n; k += {size})",
-        f"{deep}{INDENT * 2}gang({size}, limit, 0, 0, stream"
-        f"{''.join(f', x{k} + k' for k in range(len(arrays)))}{values});",
-        f"{deep}{INDENT}if (k == n) break;",
-        f"{deep}}}",
-    ]
     lines = [
         f"static int line({', '.join(params)})",
         "{",
@@ -128,7 +132,7 @@ def line(function: ir.Function, size: int, *, streams: bool, is_light: bool) -> 
           for k in range(inputs)),
         *(stream if streams else plain),
         f"{INDENT}for (i64 k = 0; k < n; k += lanes, lanes = {size}) {{",
-        *(whole if is_light else []),
+        *(whole_gangs(arrays, size, values) if is_light else []),
         f"{deep}if (n - k < lanes) lanes = n - k;",
         f"{deep}i64 place = 0;",
         *(f"{deep}const int d{k} = s[{k}] == {bytes_of(t)} && lanes == {size};"
@@ -151,6 +155,31 @@ def line(function: ir.Function, size: int, *, streams: bool, is_light: bool) -> 
         "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def whole_gangs(arrays: list[str], size: int, values: str) -> list[str]:
+    """Return the loop over whole gangs of contiguous arrays, whose elements cannot fail.
+
+    Parameters
+    ----------
+    arrays : list of str
+        Short C types of the operands.
+    size : int
+        Elements of a gang.
+    values : str
+        The gang's arguments behind the arrays.
+    """
+    deep = INDENT * 2
+    contiguous = [f"s[{k}] == {bytes_of(t)}" for k, t in enumerate(arrays)]
+    places = "".join(f", x{k} + k" for k in range(len(arrays)))
+    return [
+        f"{deep}if (lanes == {size} && {' && '.join(contiguous)}) {{",
+        *(f"{deep}{INDENT}{t} *x{k} = ({t} *)p[{k}];" for k, t in enumerate(arrays)),
+        f"{deep}{INDENT}for (; k + {size} <= n; k += {size})",
+        f"{deep}{INDENT * 2}gang({size}, limit, 0, 0, stream{places}{values});",
+        f"{deep}{INDENT}if (k == n) break;",
+        f"{deep}}}",
+    ]
 
 
 def bytes_of(c_type: str) -> int:

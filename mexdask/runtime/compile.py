@@ -40,7 +40,7 @@ def compile_image(
         Seconds until the compiler and all its children are killed.
     """
     source = os.path.join(staging_dir, "k.c")
-    argv = [*compiler.argv, "-o", "k.so", "k.c", *spelt(compiler.argv, target.flags)]
+    argv = [*compiler.argv, "-o", "k.so", "k.c", *spelt(compiler, target.flags)]
     # Beside the directories of staging, so that all builds share it.
     environ = environment(compiler.argv, compiler.path, "../../z")
     try:

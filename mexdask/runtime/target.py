@@ -58,6 +58,8 @@ LANES_LEVEL = (
     "-finline-functions",
     "--param=max-inline-insns-single=200",
 )
+GCC_ONLY = ("-fipa-ra",)
+"""Flags that other compilers take for errors, not for hints of no use to them."""
 NOT_ON_DARWIN = ("-fno-plt",)
 # Never -ffast-math: it links start-up code that changes the rounding of the whole process.
 FP_FLAGS = {

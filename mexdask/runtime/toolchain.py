@@ -23,7 +23,7 @@ from mexdask.runtime.failure import Failure, FailureClass, cooldown, io_failure
 from mexdask.runtime.key import canonical
 from mexdask.runtime.process import Ended, run
 from mexdask.runtime.root import private_directory
-from mexdask.runtime.target import user_flags
+from mexdask.runtime.target import GCC_ONLY, user_flags
 from mexdask.settings import ProcessSettings
 
 NAMES = ("cc", "gcc", "clang")
@@ -194,11 +194,13 @@ def environment(argv: tuple[str, ...], path: str, zig_cache: str) -> dict[str, s
     return {"PATH": path} | zig
 
 
-def spelt(argv: tuple[str, ...], flags: tuple[str, ...]) -> list[str]:
+def spelt(compiler: Compiler, flags: tuple[str, ...]) -> list[str]:
     """Return a target's flags as a compiler spells them."""
-    if not is_zig(argv):
-        return list(flags)
-    own = [f.replace("x86-64", "x86_64").replace("_64-v", "_64_v") for f in flags]
+    is_gcc = compiler.version.startswith("gcc ")
+    own = [flag for flag in flags if is_gcc or flag not in GCC_ONLY]
+    if not is_zig(compiler.argv):
+        return own
+    own = [f.replace("x86-64", "x86_64").replace("_64-v", "_64_v") for f in own]
     # Without a word about the CPU it would take all that this very machine has.
     return own if any(f.startswith("-march=") for f in own) else ["-mcpu=baseline", *own]
 

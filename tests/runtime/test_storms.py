@@ -320,7 +320,8 @@ def vandalise(tmpdir: Path, rng: random.Random) -> None:
         case 2:
             os.chmod(root, 0o777)
         case 3:
-            shutil.rmtree(rng.choice(list(root.glob("v1/*"))), ignore_errors=True)
+            parts = [*root.glob("v1/*")] or [root]  # another process may have been here
+            shutil.rmtree(rng.choice(parts), ignore_errors=True)
         case n if not path.is_file():
             os.utime(path, (n, n))
         case n if n < 8:

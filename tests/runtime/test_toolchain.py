@@ -208,12 +208,28 @@ def test_zig_of_the_package_is_the_last_resort(
     assert "x86-64" not in log.read_text()
 
 
+def compiler(argv: tuple[str, ...], version: str) -> Compiler:
+    return Compiler(argv, "", version, "/usr/bin", ())
+
+
 @pytest.mark.parametrize("argv", [("/x/zig", "cc"), ("/usr/bin/python3", "-m", "ziglang", "cc")])
 def test_zig_never_takes_more_of_the_CPU_than_the_target_says(argv: tuple[str, ...]) -> None:
-    assert toolchain.spelt(argv, ("-O3", "-march=x86-64-v3")) == ["-O3", "-march=x86_64_v3"]
-    assert toolchain.spelt(argv, ("-march=x86-64",)) == ["-march=x86_64"]
-    assert toolchain.spelt(argv, ("-O3",)) == ["-mcpu=baseline", "-O3"]
-    assert toolchain.spelt(("/usr/bin/cc",), ("-O3",)) == ["-O3"]
+    zig = compiler(argv, "clang version 20.1.2")
+    assert toolchain.spelt(zig, ("-O3", "-march=x86-64-v3")) == ["-O3", "-march=x86_64_v3"]
+    assert toolchain.spelt(zig, ("-march=x86-64",)) == ["-march=x86_64"]
+    assert toolchain.spelt(zig, ("-O3",)) == ["-mcpu=baseline", "-O3"]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_gcc"),
+    [("gcc version 12.2.0 (Debian 12.2.0-14)", True), ("clang version 22.1.8", False),
+     ("Apple clang version 15.0.0", False), ("unknown", False)],
+)  # fmt: skip
+def test_only_gcc_is_given_what_others_take_for_errors(version: str, is_gcc: bool) -> None:
+    flags = target_flags("strict", "x86-64-v3", lanes=True)
+    spelt = toolchain.spelt(compiler(("/usr/bin/cc",), version), flags)
+    assert ("-fipa-ra" in spelt) == is_gcc
+    assert [f for f in spelt if f != "-fipa-ra"] == [f for f in flags if f != "-fipa-ra"]
 
 
 @pytest.mark.slow

@@ -233,12 +233,12 @@ def in_halves(name: str, lanes: Lanes, vectors: int, width: int) -> str:
     low = ", ".join(map(str, range(half.count)))
     high = ", ".join(map(str, range(half.count, lanes.count)))
     takes = [f"{tag} a{g}" for g in given]
-    head = f"static {kind_of(name)} {tag} vm_{name}_{tag}({', '.join(takes)})\n{{\n"
-    head, tail = f"{head}    {tag} r, *to0 = &r;\n", "    return r;\n}"
-    if vectors > 1:
+    how, start, end = f"inline void vm_{name}_{tag}_{vectors}", "", ""
+    if vectors == 1:
+        how = f"{kind_of(name)} {tag} vm_{name}_{tag}"
+        start, end = f"    {tag} r, *to0 = &r;\n", "    return r;\n"
+    else:
         takes = [*(f"{tag} *to{v}" for v in range(vectors)), *takes]
-        head = f"static inline void vm_{name}_{tag}_{vectors}({', '.join(takes)})\n{{\n"
-        tail = "}"
     lines = [
         SHUFFLES,
         *(f"    {half.tag} l{g} = __builtin_shufflevector(a{g}, a{g}, {low});\n"
@@ -259,7 +259,7 @@ def in_halves(name: str, lanes: Lanes, vectors: int, width: int) -> str:
           for v in range(vectors)),
         "#endif\n",
     ]  # fmt: skip
-    return head + "".join(lines) + tail
+    return f"static {how}({', '.join(takes)})\n{{\n{start}{''.join(lines)}{end}}}"
 
 
 def halves(name: str, half: Lanes, vectors: int, width: int) -> str:
