@@ -58,8 +58,14 @@ LANES_LEVEL = (
     "-finline-functions",
     "--param=max-inline-insns-single=200",
 )
-GCC_ONLY = ("-fipa-ra",)
-"""Flags that other compilers take for errors, not for hints of no use to them."""
+GCC_ONLY = (
+    "-fcaller-saves",
+    "-fschedule-insns2",
+    "-fexpensive-optimizations",
+    "-fipa-ra",
+    "--param=max-inline-insns-single=200",
+)
+"""Flags that other compilers warn of, or take for errors."""
 NOT_ON_DARWIN = ("-fno-plt",)
 # Never -ffast-math: it links start-up code that changes the rounding of the whole process.
 FP_FLAGS = {
