@@ -29,7 +29,12 @@ def harness(monkeypatch):
     ("name", "options", "compared"),
     [
         ("mandelbrot", ["--size", "16", "--max-iter", "20"], {"interpreter"}),
-        ("latency", ["--number", "10"], {"empty cache", "from disk", "np.add"}),
+        pytest.param(
+            "latency",
+            ["--number", "10"],
+            {"empty cache", "from disk", "np.add"},
+            marks=pytest.mark.compiler,
+        ),
         pytest.param(
             "kernels",
             ["--elements", "256", "--bytes", "1024", "--only", "mandel,bisec,poly,vapour"],

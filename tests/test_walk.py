@@ -8,6 +8,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+from engines import NATIVE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ LAYOUTS = WHOLE_LAYOUTS | {
 }
 
 
-@pytest.mark.parametrize("jit", ["require", "off"])
+@pytest.mark.parametrize("jit", [NATIVE, "off"])
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_layout_of_arrays_does_not_show_in_values(layout: str, kernel: str, jit: str):
@@ -72,7 +73,7 @@ def test_the_layout_of_arrays_does_not_show_in_values(layout: str, kernel: str, 
             assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
 
 
-@pytest.mark.parametrize("jit", ["require", "off"])
+@pytest.mark.parametrize("jit", [NATIVE, "off"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_places_are_those_of_the_whole_array(layout: str, jit: str):
     a = LAYOUTS[layout](BASE)
@@ -84,14 +85,14 @@ def test_places_are_those_of_the_whole_array(layout: str, jit: str):
         np.testing.assert_array_equal(got.compute(scheduler="threads"), expected)
 
 
-@pytest.mark.parametrize("jit", ["require", "off"])
+@pytest.mark.parametrize("jit", [NATIVE, "off"])
 @pytest.mark.parametrize("layout", WHOLE_LAYOUTS)
 def test_results_lie_as_their_inputs(layout: str, jit: str):
     a = WHOLE_LAYOUTS[layout](BASE)
     assert mexdask.apply("a * 2 + 1", a, jit=jit).strides == (a * 2 + 1).strides == a.strides
 
 
-@pytest.mark.parametrize("jit", ["require", "off"])
+@pytest.mark.parametrize("jit", [NATIVE, "off"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_first_failure_in_c_order_is_named(layout: str, jit: str):
     steps = np.ones(BASE.shape, "int64")
@@ -128,7 +129,7 @@ def strided(draw: st.DrawFn) -> Array:
 @settings(max_examples=100, deadline=None)
 def test_any_view(a: Array, with_broadcast: bool):
     b = np.arange(a.shape[-1]) if with_broadcast else a
-    got = mexdask.apply("a * 3 - b", a, b, jit="require")
+    got = mexdask.apply("a * 3 - b", a, b, jit=NATIVE)
     np.testing.assert_array_equal(got, a * 3 - b)
 
 
