@@ -213,8 +213,8 @@ class Rewriting:
         self, body: tuple[ir.Stmt, ...], live: ir.Var, scope: Scope, after: Vars, head: Vars
     ) -> tuple[ir.Masked, ...]:
         """Return the masked form of a loop's body, under its own mask if lanes skip its rest."""
-        returns = any(isinstance(node, ir.Return) for node in ir.walk(body))
-        self.may_have_returned |= returns  # some lanes, an iteration earlier
+        if not self.may_have_returned:  # some lanes may have, an iteration earlier
+            self.may_have_returned = any(isinstance(node, ir.Return) for node in ir.walk(body))
         masks = (*scope.masks, live)
         skips = any(may_continue(node) for node in body)
         run = self.new_mask() if skips else live

@@ -46,18 +46,6 @@ COMMON_FLAGS = (
     "-fno-strict-aliasing",
 )
 LEVEL = ("-O3",)
-# What -O3 does for text that is vectors already, in two thirds of its time: the rest of it looks
-# for loops. Sine and cosine of one angle share their work only once both are inlined.
-LANES_LEVEL = (
-    "-O1",
-    "-ftree-vectorize",
-    "-fcaller-saves",
-    "-fschedule-insns2",
-    "-fexpensive-optimizations",
-    "-fipa-ra",
-    "-finline-functions",
-    "--param=max-inline-insns-single=200",
-)
 GCC_ONLY = (
     "-fcaller-saves",
     "-fschedule-insns2",
@@ -66,6 +54,9 @@ GCC_ONLY = (
     "--param=max-inline-insns-single=200",
 )
 """Flags that other compilers warn of, or take for errors."""
+# What -O3 does for text that is vectors already, in two thirds of its time: the rest of it looks
+# for loops. Sine and cosine of one angle share their work only once both are inlined.
+LANES_LEVEL = ("-O1", "-ftree-vectorize", "-finline-functions", *GCC_ONLY)
 NOT_ON_DARWIN = ("-fno-plt",)
 # Never -ffast-math: it links start-up code that changes the rounding of the whole process.
 FP_FLAGS = {
