@@ -265,11 +265,12 @@ def run_interpreted(
     offset, whole = bounds(place, shape)
     made_nan, partials = 0, []
     for start, part in slabs(shape, INTERPRETED_SLAB):
-        where = tuple(slice(s, s + n) for s, n in zip(start, part, strict=True))
+        where = (*(slice(s, s + n) for s, n in zip(start, part, strict=True)), ...)
         lanes = math.prod(part)
         batch = [w if w.ndim == 0 else np.ascontiguousarray(w[where]).reshape(lanes) for w in wide]
         batch += [indices(v, shifted(start, offset), part, whole) for v in function.indices]
-        results, failed = stage.interpreter.run(batch, lanes, settings.while_max_iters)
+        lines = () if function.reductions else lines_of(outs, where)
+        results, failed = stage.interpreter.run(batch, lanes, settings.while_max_iters, lines)
         if failed and not tolerant:
             lane = min(failed)
             return End((failed[lane], shifted(np.unravel_index(lane, part), start)))
@@ -281,11 +282,20 @@ def run_interpreted(
         if function.reductions:
             partials.append(partial_record(function, results, outs[0].dtype))
             continue
-        for out, r in zip(outs, results, strict=True):
-            out[where] = r.reshape(part)
+        for n, r in enumerate(results):
+            if not lines or r is not lines[n]:
+                outs[n][where] = r.reshape(part)
     if partials:
         outs[0][()] = reductions.merged([r.name for r in function.reductions], np.array(partials))
     return End(None, made_nan)
+
+
+def lines_of(outs: Sequence[Array], where: tuple[Any, ...]) -> Sequence[Array]:
+    """Return a slab's part of each result as one line of lanes, none if memory has it otherwise."""
+    parts = [out[where] for out in outs]
+    if all(p.flags.c_contiguous for p in parts):
+        return [p.reshape(-1) for p in parts]
+    return ()
 
 
 def partial_record(function: ir.Function, results: Sequence[Array], dtype: np.dtype) -> Array:

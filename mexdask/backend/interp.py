@@ -1,17 +1,19 @@
-"""The interpreter: runs masked IR on whole NumPy arrays. The living definition of the language."""
+"""The interpreter: runs masked IR on whole NumPy arrays. The living definition of the language.
+
+Statements are made ready as expressions are, see ``evaluation``: each becomes one function.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import numpy as np
 
-from mexdask import ir, meaning
+from mexdask import ir
+from mexdask.backend.evaluation import LIMIT, Array, Env, Evaluator, evaluator
 from mexdask.backend.predicate import MaskedFunction
-
-Array = np.ndarray[Any, Any]
-Env = dict[ir.Var, Any]
 
 COMPRESS_BELOW = 0.5
 COMPRESS_FROM = 256
@@ -20,10 +22,9 @@ LANE = ir.Var("%lane", np.dtype("int64"))
 
 @dataclass
 class Run:
-    """One run over one batch of lanes."""
+    """One run over one batch of lanes: memory for results, the lanes that failed and where."""
 
-    limit: int
-    footprints: dict[int, Footprint]
+    outs: dict[ir.Var, Array]
     failed: dict[int, int] = field(default_factory=dict)
 
 
@@ -35,15 +36,19 @@ class Footprint:
     kept: frozenset[ir.Var]
 
 
+Step = Callable[[Env, int, Run], None]
+"""Runs one statement on so many lanes."""
+
+
 @dataclass(frozen=True)
 class Interpreter:
     """A masked function made ready to run."""
 
     masked: MaskedFunction
-    footprints: dict[int, Footprint]
+    steps: tuple[Step, ...]
 
     def run(
-        self, arguments: list[Array], lanes: int, limit: int
+        self, arguments: list[Array], lanes: int, limit: int, outs: Sequence[Array] = ()
     ) -> tuple[list[Array], dict[int, int]]:
         """Run on one batch of lanes.
 
@@ -55,6 +60,9 @@ class Interpreter:
             Number of lanes, at least 1.
         limit : int
             The largest number of iterations of one ``while``.
+        outs : sequence of numpy.ndarray
+            Memory that the results may be written to, one for each or none: shape ``(lanes,)``,
+            in its dtype. It need not be used.
 
         Returns
         -------
@@ -64,29 +72,112 @@ class Interpreter:
         function = self.masked.function
         given = [*(p.var for p in function.params), *function.indices]
         env: Env = dict(zip(given, arguments, strict=True))
+        env[LIMIT] = LIMIT.dtype.type(limit)
         env[self.masked.lanes] = np.ones(lanes, bool)
         if function.sites:
             env[LANE] = np.arange(lanes)
-        state = Run(limit, self.footprints)
+        state = Run(dict(zip(self.masked.results, outs, strict=False)))
         with np.errstate(all="ignore"):
-            run_body(self.masked.body, env, lanes, state)
-        results = [np.broadcast_to(env[v], lanes) if v in env else np.zeros(lanes, v.dtype)
-                   for v in self.masked.results]  # fmt: skip
-        return results, state.failed
+            run_steps(self.steps, env, lanes, state)
+        results = [env.get(v, v.dtype.type(0)) for v in self.masked.results]
+        return [r if r.ndim else np.broadcast_to(r, lanes) for r in results], state.failed
 
 
 def prepare(masked: MaskedFunction) -> Interpreter:
     """Return an interpreter of a masked function."""
-    footprints: dict[int, Footprint] = {}
-    for node in ir.walk_masked(masked.body):
-        if isinstance(node, ir.Loop):
-            footprints[id(node)] = footprint(node)
-    return Interpreter(masked, footprints)
+    return Interpreter(masked, prepared(masked.body))
+
+
+def prepared(body: tuple[ir.Masked, ...]) -> tuple[Step, ...]:
+    """Return what runs statements."""
+    return tuple(map(step, body))
+
+
+def run_steps(steps: tuple[Step, ...], env: Env, lanes: int, state: Run) -> None:
+    """Run statements on ``lanes`` lanes, whose variables are in ``env``."""
+    for run in steps:
+        run(env, lanes, state)
+
+
+def step(node: ir.Masked) -> Step:
+    """Return what runs a statement."""
+    match node:
+        case ir.Set(target, value, mask):
+            return setting(target, evaluator(value), mask)
+        case ir.Mask():
+            return masking(node)
+        case ir.Kill(masks, by):
+            return killing(masks, by)
+        case ir.Guard(mask, inner):
+            return guarding(mask, prepared(inner))
+        case ir.Loop():
+            return looping(node, prepared(node.body), footprint(node))
+        case ir.Test(failed, site, mask):
+            return testing(evaluator(failed), site, mask)
+        case _:
+            assert_never(node)
+
+
+def setting(target: ir.Var, evaluate: Evaluator, mask: ir.Var | None) -> Step:
+    """Return what gives a variable a value, where the mask holds."""
+    if mask is None:
+
+        def run(env: Env, lanes: int, state: Run) -> None:
+            env[target] = evaluate(env, state.outs.get(target))
+
+    else:
+
+        def run(env: Env, lanes: int, state: Run) -> None:
+            env[target] = blended(evaluate(env), target, mask, env, lanes)
+
+    return run
+
+
+def masking(node: ir.Mask) -> Step:
+    """Return what makes a mask: the lanes of another one where a condition holds too."""
+    target, parent = node.target, node.parent
+    holds = None if node.cond is None else evaluator(node.cond)
+
+    def run(env: Env, lanes: int, state: Run) -> None:
+        env[target] = env[parent] if holds is None else narrowed(env[parent], holds(env))
+
+    return run
+
+
+def killing(masks: tuple[ir.Var, ...], by: ir.Var) -> Step:
+    """Return what takes lanes out of masks."""
+
+    def run(env: Env, lanes: int, state: Run) -> None:
+        alive = ~env[by]
+        for mask in masks:
+            env[mask] = env[mask] & alive
+
+    return run
+
+
+def guarding(mask: ir.Var, steps: tuple[Step, ...]) -> Step:
+    """Return what runs statements if the mask has a lane."""
+
+    def run(env: Env, lanes: int, state: Run) -> None:
+        if env[mask].any():
+            run_steps(steps, env, lanes, state)
+
+    return run
+
+
+def looping(loop: ir.Loop, steps: tuple[Step, ...], touched: Footprint) -> Step:
+    """Return what runs a loop."""
+    return lambda env, lanes, state: run_loop(loop.live, steps, touched, env, lanes, state)
+
+
+def testing(holds: Evaluator, site: int, mask: ir.Var) -> Step:
+    """Return what ends the lanes that fail."""
+    return lambda env, lanes, state: run_test(holds(env), site, mask, env, state)
 
 
 def footprint(loop: ir.Loop) -> Footprint:
     """Return what a loop touches."""
-    touched: set[ir.Var] = {loop.live, LANE}
+    touched: set[ir.Var] = {loop.live, LANE, LIMIT}
     kept: set[ir.Var] = {loop.live}
     for node in ir.walk_masked(loop.body):
         match node:
@@ -109,52 +200,26 @@ def footprint(loop: ir.Loop) -> Footprint:
     return Footprint(frozenset(touched), frozenset(kept))
 
 
-def run_body(body: tuple[ir.Masked, ...], env: Env, lanes: int, state: Run) -> None:
-    """Run statements on ``lanes`` lanes, whose variables are in ``env``."""
-    for node in body:
-        match node:
-            case ir.Set(target, value, mask):
-                env[target] = blended(evaluate(value, env, state), target, mask, env, lanes)
-            case ir.Mask(target, parent, cond):
-                env[target] = narrowed(env[parent], cond, env, state)
-            case ir.Kill(masks, by):
-                dead = ~env[by]
-                for mask in masks:
-                    env[mask] = env[mask] & dead
-            case ir.Guard(mask, inner):
-                if env[mask].any():
-                    run_body(inner, env, lanes, state)
-            case ir.Loop():
-                run_loop(node, env, lanes, state)
-            case ir.Test(failed, site, mask):
-                run_test(failed, site, mask, env, state)
-            case _:
-                assert_never(node)
-
-
-def blended(value: Any, target: ir.Var, mask: ir.Var | None, env: Env, lanes: int) -> Any:
+def blended(value: Any, target: ir.Var, mask: ir.Var, env: Env, lanes: int) -> Any:
     """Return a variable's new content: the value where the mask holds, the old one elsewhere."""
-    if mask is None or target not in env:
+    if target not in env:
         return value
     under = env[mask]
     if under.ndim and under.all():
-        return value if np.ndim(value) else np.broadcast_to(value, lanes)
+        return value if value.ndim else np.broadcast_to(value, lanes)
     return np.where(under, value, env[target])
 
 
-def narrowed(parent: Array, cond: ir.Expr | None, env: Env, state: Run) -> Any:
+def narrowed(parent: Array, holds: Any) -> Any:
     """Return the lanes of a mask where a condition holds too."""
-    if cond is None:
-        return parent
-    holds = evaluate(cond, env, state)
-    if np.ndim(holds) == 0:
+    if holds.ndim == 0:
         return parent if holds else np.zeros_like(parent)
     return parent & holds
 
 
-def run_test(failed: ir.Expr, site: int, mask: ir.Var, env: Env, state: Run) -> None:
+def run_test(failed: Any, site: int, mask: ir.Var, env: Env, state: Run) -> None:
     """Note the lanes that fail here, and end them."""
-    hit = env[mask] & evaluate(failed, env, state)
+    hit = env[mask] & failed
     if hit.any():
         for lane in env[LANE][hit]:
             state.failed.setdefault(int(lane), site)
@@ -168,32 +233,33 @@ def end_lanes(hit: Array, env: Env) -> None:
             env[variable] = value & ~hit
 
 
-def run_loop(loop: ir.Loop, outer: Env, lanes: int, state: Run) -> None:
+def run_loop(
+    live: ir.Var, steps: tuple[Step, ...], touched: Footprint, outer: Env, lanes: int, state: Run
+) -> None:
     """Repeat a loop's body; once few lanes are left, go on with those alone."""
     where, env, count, failures = None, outer, lanes, len(state.failed)
-    while alive := int(np.count_nonzero(env[loop.live])):
+    while alive := int(np.count_nonzero(env[live])):
         if alive < COMPRESS_BELOW * count and count >= COMPRESS_FROM:
-            keep = np.flatnonzero(env[loop.live])
+            keep = np.flatnonzero(env[live])
             if where is not None:
-                scatter(loop, env, outer, where, lanes, state)
+                scatter(touched, env, outer, where, lanes)
             where = keep if where is None else where[keep]
-            env, count = gathered(loop, env, keep, state), alive
-        run_body(loop.body, env, count, state)
+            env, count = gathered(touched, env, keep), alive
+        run_steps(steps, env, count, state)
     if where is not None:
-        scatter(loop, env, outer, where, lanes, state)
+        scatter(touched, env, outer, where, lanes)
         if len(state.failed) > failures:  # in masks that this loop does not touch, too
             end_lanes(np.isin(outer[LANE], list(state.failed)), outer)
 
 
-def gathered(loop: ir.Loop, env: Env, keep: Array, state: Run) -> Env:
+def gathered(touched: Footprint, env: Env, keep: Array) -> Env:
     """Return the variables that a loop touches, for some lanes only."""
-    touched = state.footprints[id(loop)].touched
-    return {v: env[v][keep] if np.ndim(env[v]) else env[v] for v in touched if v in env}
+    return {v: env[v][keep] if env[v].ndim else env[v] for v in touched.touched if v in env}
 
 
-def scatter(loop: ir.Loop, env: Env, outer: Env, where: Array, lanes: int, state: Run) -> None:
+def scatter(touched: Footprint, env: Env, outer: Env, where: Array, lanes: int) -> None:
     """Write what the lanes at ``where`` computed back among all lanes."""
-    for variable in state.footprints[id(loop)].kept:
+    for variable in touched.kept:
         if variable not in env:
             continue
         old = outer.get(variable)
@@ -201,41 +267,3 @@ def scatter(loop: ir.Loop, env: Env, outer: Env, where: Array, lanes: int, state
         full = np.broadcast_to(start, lanes).copy()
         full[where] = env[variable]
         outer[variable] = full
-
-
-def evaluate(node: ir.Expr, env: Env, state: Run) -> Any:
-    """Return the value of an expression in every lane, or one value where all lanes share it."""
-    match node:
-        case ir.Var():
-            # Lanes that have ended may read what a body without live lanes would have set.
-            return env[node] if node in env else node.dtype.type(0)
-        case ir.Const(value, dtype):
-            return dtype.type(value)
-        case ir.Apply(op, args, dtype):
-            values = [evaluate(a, env, state) for a in args]
-            if isinstance(op.numpy, np.ufunc):
-                result = op.numpy(*values, out=temporary(args, values, dtype))
-            else:
-                result = op.numpy(*values)
-            return result if result.dtype == dtype else result.astype(dtype)
-        case ir.Cast(arg, dtype):
-            return meaning.cast(evaluate(arg, env, state), dtype)
-        case ir.Select(cond, yes, no, _):
-            holds, *arms = (evaluate(e, env, state) for e in (cond, yes, no))
-            if np.ndim(holds) == 0 and np.ndim(arms[0]) == np.ndim(arms[1]):
-                return arms[0] if holds else arms[1]
-            return np.where(holds, *arms)
-        case ir.IterationLimit(dtype):
-            return dtype.type(state.limit)
-        case _:
-            assert_never(node)
-
-
-def temporary(args: tuple[ir.Expr, ...], values: list[Any], dtype: np.dtype) -> Array | None:
-    """Return an operand that nobody else reads, to be overwritten: memory that is in the caches."""
-    for arg, value in zip(args, values, strict=True):
-        is_new = isinstance(arg, ir.Apply) and isinstance(arg.op.numpy, np.ufunc)
-        if is_new and np.ndim(value) and value.dtype == dtype:
-            array: Array = value
-            return array
-    return None
