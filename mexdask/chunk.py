@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from mexdask.walk import Walk, broadcast_strides, in_long_lines, laid_out, turne
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+Index = tuple[slice | EllipsisType, ...]
 addressof, buffer_of = ctypes.addressof, ctypes.c_char.from_buffer
 
 NATIVE_SLAB = 1 << 18  # large enough to hide the call
@@ -265,7 +267,7 @@ def run_interpreted(
     offset, whole = bounds(place, shape)
     made_nan, partials = 0, []
     for start, part in slabs(shape, INTERPRETED_SLAB):
-        where = (*(slice(s, s + n) for s, n in zip(start, part, strict=True)), ...)
+        where: Index = (*(slice(s, s + n) for s, n in zip(start, part, strict=True)), ...)
         lanes = math.prod(part)
         batch = [w if w.ndim == 0 else np.ascontiguousarray(w[where]).reshape(lanes) for w in wide]
         batch += [indices(v, shifted(start, offset), part, whole) for v in function.indices]
@@ -290,7 +292,7 @@ def run_interpreted(
     return End(None, made_nan)
 
 
-def lines_of(outs: Sequence[Array], where: tuple[Any, ...]) -> Sequence[Array]:
+def lines_of(outs: Sequence[Array], where: Index) -> Sequence[Array]:
     """Return a slab's part of each result as one line of lanes, none if memory has it otherwise."""
     parts = [out[where] for out in outs]
     if all(p.flags.c_contiguous for p in parts):

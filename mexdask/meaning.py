@@ -36,17 +36,17 @@ def cast(value: Array, dtype: np.dtype) -> Array:
     return np.where(upper, np.where(upper, value, 0).astype(np.uint64), result)
 
 
-def maximum(a: Array, b: Array) -> Array:
+def maximum(a: Array, b: Array, out: np.ndarray | None = None) -> Array:
     """Return the larger, nan if either is nan, ``b`` on a tie."""
     if ties_alike(b, signed=False):
-        return np.maximum(a, b)
+        return np.maximum(a, b, out=out)
     return np.where((a > b) | (a != a), a, b)
 
 
-def minimum(a: Array, b: Array) -> Array:
+def minimum(a: Array, b: Array, out: np.ndarray | None = None) -> Array:
     """Return the smaller, nan if either is nan, ``b`` on a tie."""
     if ties_alike(b, signed=True):
-        return np.minimum(a, b)
+        return np.minimum(a, b, out=out)
     return np.where((a < b) | (a != a), a, b)
 
 
@@ -71,15 +71,19 @@ def fmin(a: Array, b: Array) -> Array:
     return np.where((a < b) | (b != b), a, b)
 
 
-def clip(x: Array, low: Array, high: Array) -> Array:
+def clip(x: Array, low: Array, high: Array, out: np.ndarray | None = None) -> Array:
     """Return ``minimum(maximum(x, low), high)``, as ``np.clip`` but for signs of zeros."""
     if x.dtype.kind != "f" or (is_off_zero(low) and is_off_zero(high)):
-        return np.clip(x, low, high)  # a third of the time of both
+        return x.clip(low, high, out=out)  # a third of the time of both
     if ties_alike(low, signed=False) and high.ndim == 0 and high > 0:
-        inside: Array = np.clip(x, low, high)
+        inside: Array = x.clip(low, high, out=out)
         inside += x.dtype.type(0)  # -0, which is not less than 0, becomes 0
         return inside
-    return minimum(maximum(x, low), high)
+    return minimum(maximum(x, low), high, out)
+
+
+WITH_OUT = frozenset((minimum, maximum, clip))
+"""The functions here that may write their result to ``out``, an operand's memory too."""
 
 
 def is_off_zero(b: Array) -> bool:

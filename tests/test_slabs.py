@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mexdask
-from mexdask import slabs
+from mexdask import chunk, slabs
 
 SHAPES = st.lists(st.integers(0, 17), max_size=4).map(tuple)
 
@@ -70,3 +71,30 @@ def test_the_first_failure_ends_it():
 
     assert slabs.paced(compute, (100_000,), 1 << 18, steady=False) == "failed"
     assert len(seen) == 2
+
+
+SEVERAL = """
+def f(x, y):
+    t = x + y
+    u = maximum(t * 2, 0) - 1
+    if y > 3:
+        return u, 2 * t, x, t
+    return t - u, 7.0, t, t
+"""
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (11,), (3, 4), (2, 3, 5), (0, 3)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_interpreted_results_lie_where_they_belong(
+    shape: tuple[int, ...], order: Literal["C", "F"], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(chunk, "INTERPRETED_SLAB", 5)
+    x = np.asarray(np.arange(math.prod(shape), dtype=float).reshape(shape), order=order)
+    y = x % 7
+    t, before = x + y, x.copy()
+    u = np.maximum(t * 2, 0) - 1
+    wanted = [np.where(y > 3, a, b) for a, b in ((u, t - u), (2 * t, 7.0), (x, t), (t, t))]
+    for got, right in zip(mexdask.apply(SEVERAL, x, y, jit="off"), wanted, strict=True):
+        assert np.shape(got) == shape
+        assert np.array_equal(got, right)
+    assert np.array_equal(x, before)

@@ -20,12 +20,13 @@ LIMIT = ir.Var("%limit", ir.IterationLimit().dtype)
 
 
 class Evaluator(Protocol):
-    """Returns the value of an expression in every lane, or one value where all lanes share it.
+    """An expression made ready."""
 
-    ``out``, an array of the expression's dtype and shape ``(lanes,)``, may be what it returns.
-    """
+    def __call__(self, env: Env, out: Array | None = None) -> Any:
+        """Return its value in every lane, or one value where all lanes share it.
 
-    def __call__(self, env: Env, out: Array | None = None) -> Any: ...
+        ``out``, of the expression's dtype and shape ``(lanes,)``, may be what is returned.
+        """
 
 
 def evaluator(node: ir.Expr) -> Evaluator:
@@ -60,11 +61,11 @@ def applying(node: ir.Apply) -> Evaluator:
     """Return what evaluates an operator."""
     function, dtype = node.op.numpy, node.dtype
     operands = [evaluator(a) for a in node.args]
-    if isinstance(function, np.ufunc):
+    if can_write_to(function):
+        spare = [may_overwrite(a, dtype) for a in node.args]
         if len(operands) == 2:
-            return applying_to_two(node, function, *operands)
-        if len(operands) == 1:
-            return applying_to_one(node, function, *operands)
+            return applying_to_two(function, operands[0], operands[1], spare[0], spare[1])
+        return applying_in_place(function, operands, spare)
 
     def evaluate(env: Env, out: Array | None = None) -> Any:
         result = function(*[operand(env) for operand in operands])
@@ -73,24 +74,30 @@ def applying(node: ir.Apply) -> Evaluator:
     return evaluate
 
 
-def applying_to_one(node: ir.Apply, ufunc: np.ufunc, operand: Evaluator) -> Evaluator:
-    """Return what evaluates an operator of one operand."""
-    is_spare = may_overwrite(node.args[0], node)
+def applying_in_place(
+    function: Callable[..., Any], operands: list[Evaluator], spare: list[bool]
+) -> Evaluator:
+    """Return what evaluates an operator, over an operand's value where that is ``spare``."""
 
     def evaluate(env: Env, out: Array | None = None) -> Any:
-        value = operand(env)
-        if is_spare and value.ndim and out is None:
-            out = value
-        return ufunc(value, out=out)
+        values = [operand(env) for operand in operands]
+        if out is None:
+            for value, is_spare in zip(values, spare, strict=True):
+                if is_spare and value.ndim:
+                    out = value
+        return function(*values, out=out)
 
     return evaluate
 
 
 def applying_to_two(
-    node: ir.Apply, ufunc: np.ufunc, left: Evaluator, right: Evaluator
+    function: Callable[..., Any],
+    left: Evaluator,
+    right: Evaluator,
+    left_is_spare: bool,
+    right_is_spare: bool,
 ) -> Evaluator:
-    """Return what evaluates an operator of two operands."""
-    left_is_spare, right_is_spare = (may_overwrite(a, node) for a in node.args)
+    """Return what `applying_in_place` does, in half of its time."""
 
     def evaluate(env: Env, out: Array | None = None) -> Any:
         a, b = left(env), right(env)
@@ -99,16 +106,25 @@ def applying_to_two(
                 out = a
             elif right_is_spare and b.ndim:
                 out = b
-        return ufunc(a, b, out=out)
+        return function(a, b, out=out)
 
     return evaluate
 
 
-def may_overwrite(operand: ir.Expr, node: ir.Apply) -> bool:
-    """Tell whether nobody else reads an operand and the result fits: its memory is in the caches."""
-    if not (isinstance(operand, ir.Apply) and isinstance(operand.op.numpy, np.ufunc)):
-        return False
-    return operand.dtype == node.dtype
+def can_write_to(function: Callable[..., Any]) -> bool:
+    """Tell whether a function takes ``out``, and else gives memory of its own."""
+    return isinstance(function, np.ufunc) or function in meaning.WITH_OUT
+
+
+def may_overwrite(operand: ir.Expr, dtype: np.dtype) -> bool:
+    """Tell whether nobody else reads a value of this dtype: its memory is in the caches."""
+    match operand:
+        case ir.Cast(_, given):
+            return given == dtype
+        case ir.Apply(op, _, given):
+            return can_write_to(op.numpy) and given == dtype
+        case _:
+            return False
 
 
 def selecting(node: ir.Select) -> Evaluator:
