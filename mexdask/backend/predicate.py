@@ -170,10 +170,11 @@ class Rewriting:
             arms.append((orelse, ir.Apply(TABLE["~"], (frozen,), BOOL)))
         before_else = self.liveness.before(orelse, after, scope.at_break, scope.at_continue)
         waiting = scope.waiting | after
-        for number, (arm, holds) in enumerate(arms):
+        # Lanes of the first arm that went to the next iteration wait there during the second.
+        gone = scope.at_continue if any(map(may_continue, then)) else frozenset()
+        for (arm, holds), others in zip(arms, (before_else, gone), strict=False):
             mask = self.under(scope.mask, holds)
-            others = waiting | before_else if number == 0 else waiting
-            inner = scope._replace(masks=(*scope.masks, mask), waiting=others)
+            inner = scope._replace(masks=(*scope.masks, mask), waiting=waiting | others)
             self.out.append(ir.Guard(mask, self.nested(arm, inner, after)))
 
     def block(self, node: ir.Block, scope: Scope, after: Vars) -> None:
