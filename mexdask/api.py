@@ -234,6 +234,6 @@ def checked_lengths(shape: Any) -> tuple[int, ...]:
         lengths = tuple(map(operator.index, shape if np.iterable(shape) else (shape,)))
     except TypeError:
         lengths = (-1,)
-    if any(n < 0 for n in lengths):
+    if not all(0 <= n < 2**63 for n in lengths):
         raise ArgumentError(f"shape={shape!r} is not a shape, such as (1000, 1000)")
     return lengths

@@ -124,8 +124,10 @@ def checked_chunks(chunks: Any, shape: Sizes, dtype: np.dtype) -> Chunks:
     """
     try:
         sizes: Chunks = normalize_chunks(chunks, shape=shape, dtype=dtype)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ArgumentError(f"chunks={chunks!r} do not fit shape {shape}: {error}") from None
+    if any(size < 0 for axis in sizes for size in axis):
+        raise ArgumentError(f"chunks={chunks!r} do not fit shape {shape}: no size is negative")
     return sizes
 
 

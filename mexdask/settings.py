@@ -222,7 +222,11 @@ def kernel_settings(
         on_error = configured("on-error", "raise") if on_error is None else on_error
     mode = section.get("jit", "auto") if jit is None else jit
     simd, isa = section.get("simd", "auto"), section.get("isa", "auto")
-    return shared_settings(mode, limit, simd, on_error or "raise", isa)
+    words = (mode, limit, simd, on_error or "raise", isa)
+    try:
+        return shared_settings(*words)
+    except TypeError:  # a list, which has no hash, is no word either
+        return shared_settings.__wrapped__(*words)
 
 
 @functools.lru_cache(maxsize=64, typed=True)

@@ -268,7 +268,8 @@ class ExpressionLowering(ValueLowering):
                 repr(op.name.removeprefix("u")) if not op.name.isidentifier() else f"{op.name}()"
             )
             hint = TYPE_HINTS.get(op.name, "convert the operand, such as np.float64(...)")
-            if op.ordered and any(held(v.type).kind == "c" for v in values):
+            is_free = op.ordered or op.name not in TYPE_HINTS
+            if is_free and any(held(v.type).kind == "c" for v in values):
                 hint = "it takes real numbers, such as abs(z)"
                 if op.name in NO_ORDER:
                     hint = "complex numbers have no order: compare abs(z)"

@@ -15,7 +15,8 @@ import numpy as np
 from mexdask.dtypes import supported
 from mexdask.errors import ArgumentError, Diagnostic, KernelSyntaxError, SourceText, described
 from mexdask.frontend.nodes import span_of
-from mexdask.frontend.parse import INDEX_SYMBOL, MODULES, Parsed, parse, pragma_comments
+from mexdask.frontend.parse import INDEX_SYMBOL, MODULES, Parsed, parse
+from mexdask.frontend.pragmas import pragma_comments
 from mexdask.frontend.source import source_of_function, stale
 from mexdask.frontend.validate import validate
 from mexdask.ops import ALIASES, CONSTANTS, FUNCTION_NAMES

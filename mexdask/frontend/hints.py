@@ -146,8 +146,10 @@ NAME_HINTS = {
     "PI": "write 'pi'",
     "tau": "write '2 * pi'",
     "newaxis": "a kernel sees one element",
+    **{f"_{kind}{n}": f"they go from _{kind}0 to _{kind}7" for kind in "in" for n in (8, 9)},
 }
 
+KEYWORD = r"(?:if|else|and|or|in|is|not|for)\b"
 PLAIN_PYTHON = "a kernel is plain Python: one def, or one expression"
 SYNTAX_HINTS = (
     (re.compile(r"&&"), "write 'and'"),
@@ -156,6 +158,15 @@ SYNTAX_HINTS = (
     (re.compile(r"\?"), "write 'a if condition else b'"),
     (re.compile(r"\+\+|--"), "write 'x += 1' or 'x -= 1'"),
     (re.compile(r"\belse\s+if\b"), "write 'elif'"),
+    (re.compile(r"\b(?:elseif|elsif) +\w*"), "write 'elif'"),
+    (re.compile(r"\bthen\b"), "write 'a if condition else b'"),
+    (re.compile(r"=<"), "write '<='"),
+    (re.compile(r"=>"), "write '>='"),
+    (re.compile(r"->"), "write 'def name(x):' with a return"),
+    (
+        re.compile(rf"\b(?!0[xob])\d[\d.]* *(?!{KEYWORD}|[ej])[a-z_]\w*", re.IGNORECASE),
+        "write '*' for a product",
+    ),
     (re.compile(r"<>"), "write '!='"),
     (re.compile(r"[\u2010-\u2015\u2212]"), "write '-'"),
     (re.compile(r"[×·⋅∙]"), "write '*'"),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
-import io
 import math
 import re
-import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +15,7 @@ from mexdask.dtypes import BOOL, Type, held
 from mexdask.errors import Diagnostic, KernelSyntaxError, SourceText, Span
 from mexdask.frontend.hints import PLAIN_PYTHON, SYNTAX_HINTS
 from mexdask.frontend.nodes import all_nodes, children, head_of, is_reduction, names_set, span_of
-from mexdask.frontend.source import PRAGMA
+from mexdask.frontend.pragmas import pragmas
 from mexdask.ir import Number
 from mexdask.ops import CASTS, CONSTANTS, FUNCTION_NAMES
 from mexdask.stack import roomy
@@ -25,9 +23,8 @@ from mexdask.stack import roomy
 MAX_SOURCE_BYTES = 64 * 1024
 MAX_DEPTH = 200
 MAX_NODES = 5_000
-PRAGMAS = ("fp", "compiler")
+SPLIT_UP = "use temporaries for parts of the expression, or split the kernel"
 MODULES = ("np", "numpy", "math")
-FP_MODES = ("strict", "contract", "fast")
 INDEX_SYMBOL = re.compile(r"_[in][0-7]|_ndim|_flat_idx")
 DIMENSION_SYMBOL = re.compile(r"_([in])_(\w+)")
 LONG_INTEGER = re.compile(r"\d[\d_]{4300,}")
@@ -299,8 +296,9 @@ def syntax_complaint(source: SourceText, error: SyntaxError) -> KernelSyntaxErro
             break
     to_bytes = [len(line[:n].encode(errors="replace")) for n in (start, stop)]
     span = Span(number, to_bytes[0], max(to_bytes[1], to_bytes[0] + 1))
-    code = "too-large" if message.startswith("too many") else "syntax"
-    return refuse(source, code, f"not valid Python: {message}", span, hint)
+    if message.startswith("too many"):
+        return refuse(source, "too-large", f"not valid Python: {message}", span, SPLIT_UP)
+    return refuse(source, "syntax", f"not valid Python: {message}", span, hint)
 
 
 def check_size(source: SourceText, tree: ast.Module) -> int:
@@ -317,57 +315,10 @@ def check_size(source: SourceText, tree: ast.Module) -> int:
                 "too-large",
                 f"the kernel is {what}",
                 where,
-                "use temporaries for parts of the expression, or split the kernel",
+                SPLIT_UP,
             )
         level = [child for node in level for child in children(node)]
     return depth
-
-
-def pragma_comments(source: SourceText) -> dict[int, re.Match[str]]:
-    """Return the pragmas of a text that is Python, by line; in a string there are none."""
-    found = {n: m for n, line in enumerate(source.text.split("\n"), 1) if (m := PRAGMA.match(line))}
-    if not found:
-        return {}
-    tokens = tokenize.generate_tokens(io.StringIO(source.text).readline)
-    comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
-    return {n: m for n, m in found.items() if n in comments}
-
-
-def pragmas(source: SourceText, tree: ast.Module) -> tuple[str, str]:
-    """Return the floating-point mode and the compiler's name that ``# me:`` lines ask for."""
-    found: dict[str, str] = {}
-    complaints = []
-    start = tree.body[0].lineno if tree.body else 1
-    for number, m in pragma_comments(source).items():
-        key, _, value = (part.strip() for part in m[1].partition("="))
-        before, until = m.string[: m.start(1)], m.string[: m.end(1)]
-        span = Span(number, len(before.encode()), len(until.encode()))
-        if number > start:
-            if key in PRAGMAS:
-                complaints.append(Diagnostic("misplaced-pragma", f"pragma {key!r} stands too low",
-                                             span, "move it above everything else"))  # fmt: skip
-            continue
-        if key not in PRAGMAS:
-            complaints.append(Diagnostic("unknown-pragma", f"unknown pragma {key!r}", span,
-                                         "the pragmas are fp and compiler"))  # fmt: skip
-        elif key in found:
-            complaints.append(Diagnostic("repeated-pragma", f"pragma {key!r} given twice", span,
-                                         "keep one of the two"))  # fmt: skip
-        elif not value or (key == "fp" and value not in FP_MODES):
-            complaints.append(
-                Diagnostic(
-                    "bad-pragma",
-                    f"{value!r} is no value of pragma {key!r}",
-                    span,
-                    f"fp is one of {', '.join(FP_MODES)}"
-                    if key == "fp"
-                    else "write '# me:compiler=NAME'",
-                )
-            )
-        found.setdefault(key, value)
-    if complaints:
-        raise KernelSyntaxError(source, tuple(complaints))
-    return found.get("fp", "strict"), found.get("compiler", "")
 
 
 def parse_expression(

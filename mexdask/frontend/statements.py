@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from mexdask.errors import Diagnostic, KernelSyntaxError, SourceText
 from mexdask.frontend.nodes import head_of, span_of
-from mexdask.frontend.parse import pragma_comments, pragmas, python_tree, reserved
+from mexdask.frontend.parse import python_tree, reserved
+from mexdask.frontend.pragmas import pragma_comments, pragmas
 from mexdask.frontend.source import source_of_text
 
 ORIGIN = "statement"

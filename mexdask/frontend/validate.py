@@ -404,7 +404,8 @@ class Checker:
             case ast.Attribute() as method:
                 self.called_attribute(method)
             case _:
-                self.unsupported("this call", node.func, "call a function by its name")
+                hint = "call a function by its name; write '*' for a product"
+                self.unsupported("this call", node.func, hint)
 
     def called_name(self, node: ast.Call, name: str) -> None:
         """Check a call by a bare name, which a variable may shadow."""
@@ -415,10 +416,14 @@ class Checker:
         elif name in self.known.functions:
             self.called_helper(node, self.known.functions[name])
         elif name in self.known.constants:
-            self.complain("not-a-function", f"{name!r} is a number here, not a function", node.func,
-                          "write '*' for a product")  # fmt: skip
+            self.called_number(node, name)
         else:
             self.called(node, name, name)
+
+    def called_number(self, node: ast.Call, spelt: str) -> None:
+        """Complain about a call of a constant."""
+        message = f"{spelt!r} is a number here, not a function"
+        self.complain("not-a-function", message, node.func, "write '*' for a product")
 
     def called_helper(self, node: ast.Call, helper: Parsed) -> None:
         """Check a call of a function of the source itself."""
@@ -472,6 +477,8 @@ class Checker:
             # NumPy's second argument is an axis, Python's a second number.
             hint = f"write {name}imum(a, b); reduce along an axis outside the kernel"
             self.wrong_arity(spelt, "1 argument", node, 1, hint)
+        elif name in CONSTANTS:
+            self.called_number(node, spelt)
         elif name not in FUNCTION_NAMES:
             otherwise = "define it above the kernel" if spelt == name else "compute it outside"
             hint = CALL_HINTS.get(name) or near(
