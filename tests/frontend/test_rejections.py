@@ -91,7 +91,7 @@ SYNTAX = [
     ("x * x + 1  # me:fp=fast", "misplaced-pragma", "fp=fast", "above"),
     ("# me:fp=fast\nx * x + 1  # me:fp=quick", "misplaced-pragma", "fp=quick", "above"),
     ("def f(x):  # me: compiler = cc\n  return x", "misplaced-pragma", "compiler = cc", "above"),
-    (body("y = (x +  # é me:fp=fast", "     1)  # me:fp", "return y"), "misplaced-pragma", "fp", "above"),
+    (body("y = (x +  # é", " 1)  # me:fp", "return y"), "misplaced-pragma", "fp", "above"),
     ("def f(*xs): return 1", "bad-parameter", "xs", "each"),
     ("def f(**xs): return 1", "bad-parameter", "xs", "each"),
     ("def f(x, *, y): return x", "bad-parameter", "y", "'*'"),
