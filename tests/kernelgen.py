@@ -18,6 +18,8 @@ from mexdask.ops import TABLE
 
 DTYPES = tuple(NATIVE)
 BOOL = np.dtype(bool)
+INT64 = np.dtype("int64")
+SMALL = (-2, -1, 0, 1, 2, 3)
 INTEGERS = tuple(d for d in DTYPES if d.kind in "iu")
 NUMBERS = tuple(d for d in DTYPES if d != BOOL)
 ARITHMETIC = ("+", "-", "*", "//", "%", "/", "&", "|", "^", "<<", ">>")
@@ -329,6 +331,70 @@ class Writer:
         lines += self.block(scope, " ", self.pick((1, 2, 3, 4, 5, 6, 7)))
         lines.append(f" return {self.summary(scope)}")
         return Kernel("\n".join(lines), parameters, self.result)
+
+
+class FlowWriter(Writer):
+    """Draws one kernel that is nearly all control flow: int64, few locals, helpers."""
+
+    def __init__(self, draw: DrawFn):
+        super().__init__(draw)
+        self.result = INT64
+        self.helpers: list[str] = []
+
+    def expression(self, dtype: np.dtype, scope: Scope, depth: int) -> str:
+        if depth <= 1 or self.chance(2):
+            if self.chance(4):
+                return f"np.int64({self.pick(SMALL)})"
+            return self.pick(list(scope.names))
+        left, right = (self.expression(dtype, scope, depth - 1) for _ in range(2))
+        if self.helpers and self.chance(6):
+            return f"{self.pick(self.helpers)}({left}, {right})"
+        return f"({left} {self.pick('+-*&^|')} {right})"
+
+    def condition(self, scope: Scope, depth: int) -> str:
+        left, right = (self.expression(INT64, scope, 1) for _ in range(2))
+        return f"{left} {self.pick(COMPARISONS)} {right}"
+
+    def kinds(self, scope: Scope) -> list[str]:
+        kinds = ["assign"] * 4
+        kinds += ["branch"] * 4 if scope.depth < 5 else []
+        kinds += ["counted", "conditional"] if scope.depth < 4 else []
+        kinds += ["skip"] * 4 if scope.in_loop else []
+        return [*kinds, "jump"] if scope.depth > 0 else kinds
+
+    def skip_lines(self, scope: Scope, indent: str) -> list[str]:
+        """Write an ``if`` one of whose arms jumps while lanes of the other assign."""
+        arms = [self.assign_lines(scope, indent + " ") for _ in range(2)]
+        arms[self.pick((0, 0, 1))] += self.jump_lines(scope, indent + " ")
+        lines = [f"{indent}if {self.condition(scope, 1)}:", *arms[0]]
+        lines += [f"{indent}{self.pick(('else', f'elif {self.condition(scope, 1)}'))}:", *arms[1]]
+        return lines + (self.assign_lines(scope, indent) if self.chance(2) else [])
+
+    def assign_lines(self, scope: Scope, indent: str) -> list[str]:
+        return [f"{indent}{self.pick(list(scope.names))} = {self.expression(INT64, scope, 2)}"]
+
+    def definition(self, name: str) -> list[str]:
+        scope = Scope(dict.fromkeys("xy", INT64))
+        lines = [f"def {name}(x, y):"]
+        for local in "abc"[: self.pick((1, 2, 2, 3))]:
+            lines.append(f" {local} = {self.pick('xy')} * {self.pick(SMALL)}")
+            scope.names[local] = INT64
+        lines += self.block(scope, " ", self.pick((2, 3, 4)))
+        return [*lines, f" return {self.pick(list(scope.names))}"]  # the others are not alive
+
+    def kernel(self) -> Kernel:
+        lines: list[str] = []
+        for name in ("g", "h")[: self.pick((0, 0, 1, 2))]:
+            lines += self.definition(name)
+            self.helpers.append(name)
+        lines += self.definition("k")
+        return Kernel("\n".join(lines), (INT64, INT64), INT64)
+
+
+@st.composite
+def flows(draw: DrawFn) -> Kernel:
+    """Draw a kernel of control flow, of which thousands can be tried."""
+    return FlowWriter(draw).kernel()
 
 
 @st.composite

@@ -17,7 +17,7 @@ from batch import Library, lanes, result, run
 from edges import assert_same, columns, wrong
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kernelgen import Kernel, kernels
+from kernelgen import Kernel, flows, kernels
 from oracle import oracle
 from reduce import reduced
 
@@ -81,6 +81,32 @@ def test_the_interpreter_is_plain_python(k: Kernel):
 @settings(max_examples=2000, **{**settled, **varied})
 def test_the_interpreter_is_plain_python_for_very_many(k: Kernel):
     check_python(k)
+
+
+PAIRS = [a.ravel() for a in np.meshgrid(np.arange(-3, 5), np.arange(-2, 3))]
+"""Arguments that take many ways through a kernel."""
+
+
+def check_flow(k: Kernel) -> None:
+    """Compare interpreter and plain Python; enough lanes for it to go on with some alone."""
+    arguments = [np.tile(a, LANES // a.size) for a in PAIRS]
+    got = result(specialised(k.source, k.parameters), None, arguments)
+    python = np.tile(oracle(kernel(k.source).py_func, PAIRS, k.result), LANES // PAIRS[0].size)
+    assert_same(got, python, arguments, f"interpreter and Python\n{k.source}\n")
+
+
+@given(flows())
+@settings(max_examples=400, **settled)
+def test_control_flow_is_plain_python(k: Kernel):
+    check_flow(k)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(3600)
+@given(flows())
+@settings(max_examples=10_000, **{**settled, **varied})
+def test_control_flow_is_plain_python_for_very_many(k: Kernel):
+    check_flow(k)
 
 
 # Native code.
@@ -159,6 +185,16 @@ def test_lanes_are_the_interpreter(several: list[Kernel]):
 def test_native_code_is_the_interpreter_for_very_many(several: list[Kernel]):
     check_native(several, "scalar")
     check_native(with_loops(several)[:2], "simd")
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(3600)
+@pytest.mark.compiler
+@given(st.lists(flows(), min_size=BATCH, max_size=BATCH))
+@settings(max_examples=100, **{**unshrunk, **varied})
+def test_native_control_flow_is_the_interpreter_for_very_many(several: list[Kernel]):
+    check_native(several, "scalar")
+    check_native(with_loops(several), "simd")
 
 
 @pytest.mark.compiler
