@@ -165,9 +165,9 @@ def guarding(mask: ir.Var, steps: tuple[Step, ...]) -> Step:
     return run
 
 
-def looping(loop: ir.Loop, steps: tuple[Step, ...], touched: Footprint) -> Step:
+def looping(loop: ir.Loop, steps: tuple[Step, ...], variables: Footprint) -> Step:
     """Return what runs a loop."""
-    return lambda env, lanes, state: run_loop(loop.live, steps, touched, env, lanes, state)
+    return lambda env, lanes, state: run_loop(loop.live, steps, variables, env, lanes, state)
 
 
 def testing(holds: Evaluator, site: int, mask: ir.Var) -> Step:
@@ -234,7 +234,7 @@ def end_lanes(hit: Array, env: Env) -> None:
 
 
 def run_loop(
-    live: ir.Var, steps: tuple[Step, ...], touched: Footprint, outer: Env, lanes: int, state: Run
+    live: ir.Var, steps: tuple[Step, ...], variables: Footprint, outer: Env, lanes: int, state: Run
 ) -> None:
     """Repeat a loop's body; once few lanes are left, go on with those alone."""
     where, env, count, failures = None, outer, lanes, len(state.failed)
@@ -242,24 +242,24 @@ def run_loop(
         if alive < COMPRESS_BELOW * count and count >= COMPRESS_FROM:
             keep = np.flatnonzero(env[live])
             if where is not None:
-                scatter(touched, env, outer, where, lanes)
+                scatter(variables, env, outer, where, lanes)
             where = keep if where is None else where[keep]
-            env, count = gathered(touched, env, keep), alive
+            env, count = gathered(variables, env, keep), alive
         run_steps(steps, env, count, state)
     if where is not None:
-        scatter(touched, env, outer, where, lanes)
+        scatter(variables, env, outer, where, lanes)
         if len(state.failed) > failures:  # in masks that this loop does not touch, too
             end_lanes(np.isin(outer[LANE], list(state.failed)), outer)
 
 
-def gathered(touched: Footprint, env: Env, keep: Array) -> Env:
+def gathered(variables: Footprint, env: Env, keep: Array) -> Env:
     """Return the variables that a loop touches, for some lanes only."""
-    return {v: env[v][keep] if env[v].ndim else env[v] for v in touched.touched if v in env}
+    return {v: env[v][keep] if env[v].ndim else env[v] for v in variables.touched if v in env}
 
 
-def scatter(touched: Footprint, env: Env, outer: Env, where: Array, lanes: int) -> None:
+def scatter(variables: Footprint, env: Env, outer: Env, where: Array, lanes: int) -> None:
     """Write what the lanes at ``where`` computed back among all lanes."""
-    for variable in touched.kept:
+    for variable in variables.kept:
         if variable not in env:
             continue
         old = outer.get(variable)
