@@ -6,7 +6,7 @@ import ctypes
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any, Literal, NamedTuple
@@ -266,30 +266,41 @@ def run_interpreted(
     tolerant = settings.on_error == "nan" and all(d.kind in "fc" for d in function.results)
     offset, whole = bounds(place, shape)
     made_nan, partials = 0, []
-    for start, part in slabs(shape, INTERPRETED_SLAB):
-        where: Index = (*(slice(s, s + n) for s, n in zip(start, part, strict=True)), ...)
-        lanes = math.prod(part)
-        batch = [w if w.ndim == 0 else np.ascontiguousarray(w[where]).reshape(lanes) for w in wide]
-        batch += [indices(v, shifted(start, offset), part, whole) for v in function.indices]
-        lines = () if function.reductions else lines_of(outs, where)
-        results, failed = stage.interpreter.run(batch, lanes, settings.while_max_iters, lines)
-        if failed and not tolerant:
-            lane = min(failed)
-            return End((failed[lane], shifted(np.unravel_index(lane, part), start)))
-        if failed:
-            results = [r.copy() for r in results]
-            for r in results:
-                r[list(failed)] = np.nan
-            made_nan += len(failed)
-        if function.reductions:
-            partials.append(partial_record(function, results, outs[0].dtype))
-            continue
-        for n, r in enumerate(results):
-            if not lines or r is not lines[n]:
-                outs[n][where] = r.reshape(part)
+    with np.errstate(all="ignore"):
+        for start, part in slabs(shape, INTERPRETED_SLAB):
+            where: Index = (*(slice(s, s + n) for s, n in zip(start, part, strict=True)), ...)
+            lanes = math.prod(part)
+            batch = [w if w.ndim == 0 else in_line(w[where]) for w in wide]
+            batch += [indices(v, shifted(start, offset), part, whole) for v in function.indices]
+            lines = () if function.reductions else lines_of(outs, where)
+            results, failed = stage.interpreter.run(batch, lanes, settings.while_max_iters, lines)
+            if failed and not tolerant:
+                lane = min(failed)
+                return End((failed[lane], shifted(np.unravel_index(lane, part), start)))
+            if failed:
+                results = [with_nan(r, failed) for r in results]
+                made_nan += len(failed)
+            if function.reductions:
+                partials.append(partial_record(function, results, outs[0].dtype))
+                continue
+            for n, r in enumerate(results):
+                if not lines or r is not lines[n]:
+                    outs[n][where] = r.reshape(part)
     if partials:
         outs[0][()] = reductions.merged([r.name for r in function.reductions], np.array(partials))
     return End(None, made_nan)
+
+
+def in_line(part: Array) -> Array:
+    """Return a slab's part of an operand as one line of lanes."""
+    return np.ascontiguousarray(part).reshape(-1)
+
+
+def with_nan(result: Array, failed: Collection[int]) -> Array:
+    """Return a result with nan in the lanes that failed."""
+    result = result.copy()
+    result[list(failed)] = np.nan
+    return result
 
 
 def lines_of(outs: Sequence[Array], where: Index) -> Sequence[Array]:
@@ -303,9 +314,8 @@ def lines_of(outs: Sequence[Array], where: Index) -> Sequence[Array]:
 def partial_record(function: ir.Function, results: Sequence[Array], dtype: np.dtype) -> Array:
     """Return the partial results of one batch of lanes."""
     record = np.zeros((), dtype)
-    with np.errstate(all="ignore"):
-        for k, (reduced, elements) in enumerate(zip(function.reductions, results, strict=True)):
-            record[f"r{k}"] = reductions.partial(reduced.name, elements)
+    for k, (reduced, elements) in enumerate(zip(function.reductions, results, strict=True)):
+        record[f"r{k}"] = reductions.partial(reduced.name, elements)
     return record
 
 

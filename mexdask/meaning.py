@@ -58,7 +58,10 @@ def ties_alike(b: Array, *, signed: bool) -> bool:
     """
     if b.dtype.kind != "f":
         return True
-    return b.ndim == 0 and bool(b > 0 or b < 0 or (b == 0 and np.signbit(b) == signed))
+    if b.ndim:
+        return False
+    number = float(b)
+    return number > 0 or number < 0 or (number == 0 and (math.copysign(1, number) < 0) == signed)
 
 
 def fmax(a: Array, b: Array) -> Array:
@@ -88,7 +91,7 @@ WITH_OUT = frozenset((minimum, maximum, clip))
 
 def is_off_zero(b: Array) -> bool:
     """Tell whether one number for all lanes is less or greater than 0."""
-    return b.ndim == 0 and bool(b < 0 or b > 0)
+    return b.ndim == 0 and (float(b) < 0 or float(b) > 0)
 
 
 def power(a: Array, b: Array) -> Array:

@@ -14,7 +14,7 @@ from mexdask import ir, meaning
 
 Array = np.ndarray[Any, Any]
 Env = dict[ir.Var, Any]
-"""The values of variables: arrays of shape ``(lanes,)``, or one NumPy scalar for all lanes."""
+"""The values of variables: arrays of shape ``(lanes,)``, or of shape ``()`` for all lanes."""
 
 LIMIT = ir.Var("%limit", ir.IterationLimit().dtype)
 
@@ -37,7 +37,7 @@ def evaluator(node: ir.Expr) -> Evaluator:
         case ir.IterationLimit():
             return reading(LIMIT)
         case ir.Const(value, dtype):
-            number = dtype.type(value)
+            number = np.asarray(dtype.type(value))  # ufuncs make one of a scalar at each call
             return lambda env, out=None: number
         case ir.Apply():
             return applying(node)
@@ -100,7 +100,12 @@ def applying_to_two(
     """Return what `applying_in_place` does, in half of its time."""
 
     def evaluate(env: Env, out: Array | None = None) -> Any:
-        a, b = left(env), right(env)
+        if out is None:
+            a, b = left(env), right(env)
+        elif left_is_spare:
+            a, b = left(env, out), right(env)
+        else:
+            a, b = left(env), right(env, out if right_is_spare else None)
         if out is None:
             if left_is_spare and a.ndim:
                 out = a

@@ -6,7 +6,7 @@ Statements are made ready as expressions are, see ``evaluation``: each becomes o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 import numpy as np
@@ -20,12 +20,12 @@ COMPRESS_FROM = 256
 LANE = ir.Var("%lane", np.dtype("int64"))
 
 
-@dataclass
+@dataclass(slots=True)
 class Run:
     """One run over one batch of lanes: memory for results, the lanes that failed and where."""
 
     outs: dict[ir.Var, Array]
-    failed: dict[int, int] = field(default_factory=dict)
+    failed: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,14 @@ class Interpreter:
     """A masked function made ready to run."""
 
     masked: MaskedFunction
+    given: tuple[ir.Var, ...]
     steps: tuple[Step, ...]
+    is_straight: bool
 
     def run(
         self, arguments: list[Array], lanes: int, limit: int, outs: Sequence[Array] = ()
     ) -> tuple[list[Array], dict[int, int]]:
-        """Run on one batch of lanes.
+        """Run on one batch of lanes, under ``np.errstate(all="ignore")``.
 
         Parameters
         ----------
@@ -69,23 +71,26 @@ class Interpreter:
         tuple
             The results, each of shape ``(lanes,)``, and the lanes that failed with their sites.
         """
-        function = self.masked.function
-        given = [*(p.var for p in function.params), *function.indices]
-        env: Env = dict(zip(given, arguments, strict=True))
+        env: Env = dict(zip(self.given, arguments, strict=True))
         env[LIMIT] = LIMIT.dtype.type(limit)
-        env[self.masked.lanes] = np.ones(lanes, bool)
-        if function.sites:
+        if not self.is_straight:
+            env[self.masked.lanes] = np.ones(lanes, bool)
+        if self.masked.function.sites:
             env[LANE] = np.arange(lanes)
-        state = Run(dict(zip(self.masked.results, outs, strict=False)))
-        with np.errstate(all="ignore"):
-            run_steps(self.steps, env, lanes, state)
-        results = [env.get(v, v.dtype.type(0)) for v in self.masked.results]
+        state = Run(dict(zip(self.masked.results, outs, strict=False)), {})
+        run_steps(self.steps, env, lanes, state)
+        results = [env[v] if v in env else v.dtype.type(0) for v in self.masked.results]
         return [r if r.ndim else np.broadcast_to(r, lanes) for r in results], state.failed
 
 
 def prepare(masked: MaskedFunction) -> Interpreter:
     """Return an interpreter of a masked function."""
-    return Interpreter(masked, prepared(masked.body))
+    body = masked.body
+    if isinstance(body[-1], ir.Kill):  # nothing is left to run on fewer lanes
+        body = body[:-1]
+    is_straight = all(isinstance(node, ir.Set) and node.mask is None for node in body)
+    given = (*(p.var for p in masked.function.params), *masked.function.indices)
+    return Interpreter(masked, given, prepared(body), is_straight)
 
 
 def prepared(body: tuple[ir.Masked, ...]) -> tuple[Step, ...]:
