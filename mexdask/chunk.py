@@ -258,11 +258,7 @@ def run_interpreted(
 ) -> End:
     """Fill ``outs`` through the interpreter."""
     function = stage.function
-    values = [
-        meaning.as_bool(np.ascontiguousarray(a)).reshape(a.shape).astype(p.var.dtype, copy=False)
-        for p, a in zip(function.params, arguments, strict=True)
-    ]
-    wide = [v.reshape(()) if v.size == 1 else np.broadcast_to(v, shape) for v in values]
+    wide = [spread(a, p.var.dtype, shape) for p, a in zip(function.params, arguments, strict=True)]
     tolerant = settings.on_error == "nan" and all(d.kind in "fc" for d in function.results)
     offset, whole = bounds(place, shape)
     made_nan, partials = 0, []
@@ -289,6 +285,13 @@ def run_interpreted(
     if partials:
         outs[0][()] = reductions.merged([r.name for r in function.reductions], np.array(partials))
     return End(None, made_nan)
+
+
+def spread(argument: Array, dtype: np.dtype, shape: Shape) -> Array:
+    """Return an argument in a parameter's dtype: of the chunk's shape, or ``()`` if it is one."""
+    plain = meaning.as_bool(np.ascontiguousarray(argument)).reshape(argument.shape)
+    value = plain.astype(dtype, copy=False)
+    return value.reshape(()) if value.size == 1 else np.broadcast_to(value, shape)
 
 
 def in_line(part: Array) -> Array:

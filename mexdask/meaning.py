@@ -58,10 +58,9 @@ def ties_alike(b: Array, *, signed: bool) -> bool:
     """
     if b.dtype.kind != "f":
         return True
-    if b.ndim:
-        return False
-    number = float(b)
-    return number > 0 or number < 0 or (number == 0 and (math.copysign(1, number) < 0) == signed)
+    if is_off_zero(b):
+        return True
+    return b.ndim == 0 and float(b) == 0 and (math.copysign(1, float(b)) < 0) == signed
 
 
 def fmax(a: Array, b: Array) -> Array:

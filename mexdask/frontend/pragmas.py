@@ -13,32 +13,26 @@ from mexdask.frontend.source import PRAGMA
 
 PRAGMAS = ("fp", "compiler")
 FP_MODES = ("strict", "contract", "fast")
-MOVE_UP = "move it above everything else"
 ANYWHERE = re.compile(r"#\s*me\s*:")
 
 
 def pragma_comments(source: SourceText) -> dict[int, re.Match[str]]:
     """Return the pragmas of a text that is Python, by line; in a string there are none."""
-    lines = ((n, PRAGMA.match(source.line(n))) for n, _ in comments(source))
-    return {n: m for n, m in lines if m}
+    return {n: m for n, m in comments(source) if not is_behind_code(m)}
 
 
-def comments(source: SourceText) -> Iterator[tuple[int, int]]:
-    """Yield line and column of the comments of a text that may have pragmas."""
+def comments(source: SourceText) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield line and content of every comment that looks like a pragma."""
     if ANYWHERE.search(source.text):
         for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
-            if token.type == tokenize.COMMENT:
-                yield token.start
+            number, col = token.start
+            if token.type == tokenize.COMMENT and (m := PRAGMA.match(source.line(number), col)):
+                yield number, m
 
 
-def behind_code(source: SourceText) -> Iterator[Diagnostic]:
-    """Yield a complaint for each pragma behind code, where it would be a mere comment."""
-    for number, col in comments(source):
-        line = source.line(number)
-        m = PRAGMA.match(line, col)
-        if m and line[:col].strip() and (key := parted(m)[0]) in PRAGMAS:
-            yield Diagnostic("misplaced-pragma", f"pragma {key!r} stands behind code",
-                             span_of(number, m), MOVE_UP)  # fmt: skip
+def is_behind_code(comment: re.Match[str]) -> bool:
+    """Tell whether a comment does not have its line for itself."""
+    return bool(comment.string[: comment.start()].strip())
 
 
 def parted(pragma: re.Match[str]) -> tuple[str, str]:
@@ -47,7 +41,7 @@ def parted(pragma: re.Match[str]) -> tuple[str, str]:
     return key, value
 
 
-def span_of(number: int, pragma: re.Match[str]) -> Span:
+def place_of(number: int, pragma: re.Match[str]) -> Span:
     """Return where key and value of a pragma stand on their line."""
     before, until = (pragma.string[:n].encode() for n in pragma.span(1))
     return Span(number, len(before), len(until))
@@ -56,14 +50,15 @@ def span_of(number: int, pragma: re.Match[str]) -> Span:
 def pragmas(source: SourceText, tree: ast.Module) -> tuple[str, str]:
     """Return the floating-point mode and the compiler's name that ``# me:`` lines ask for."""
     found: dict[str, str] = {}
-    complaints = list(behind_code(source))
+    complaints = []
     start = tree.body[0].lineno if tree.body else 1
-    for number, m in pragma_comments(source).items():
-        (key, value), span = parted(m), span_of(number, m)
-        if number > start:
+    for number, m in comments(source):
+        (key, value), span = parted(m), place_of(number, m)
+        if is_behind_code(m) or number > start:
+            where = "behind code" if is_behind_code(m) else "too low"
             if key in PRAGMAS:
-                complaints.append(Diagnostic("misplaced-pragma", f"pragma {key!r} stands too low",
-                                             span, MOVE_UP))  # fmt: skip
+                complaints.append(Diagnostic("misplaced-pragma", f"pragma {key!r} stands {where}",
+                                             span, "move it above everything else"))  # fmt: skip
             continue
         if key not in PRAGMAS:
             complaints.append(Diagnostic("unknown-pragma", f"unknown pragma {key!r}", span,

@@ -37,6 +37,7 @@ from mexdask.frontend.parse import (
 from mexdask.frontend.recursion import recursion
 from mexdask.ops import CONSTANTS, FUNCTION_NAMES
 
+TIMES = "write '*' for a product"
 MAX_LOCALS = 256
 MAX_LOOPS = 20
 """Loops in loops that Python itself takes."""
@@ -404,15 +405,13 @@ class Checker:
             case ast.Attribute() as method:
                 self.called_attribute(method)
             case _:
-                hint = "call a function by its name; write '*' for a product"
-                self.unsupported("this call", node.func, hint)
+                self.unsupported("this call", node.func, f"call a function by its name; {TIMES}")
 
     def called_name(self, node: ast.Call, name: str) -> None:
         """Check a call by a bare name, which a variable may shadow."""
         if name in self.variables and not (self.parsed.is_expression and name in FUNCTION_NAMES):
-            self.complain("not-a-function", f"{name!r} is a number here, not a function", node.func,
-                          f"rename the variable {name!r}" if name in FUNCTION_NAMES
-                          else "write '*' for a product")  # fmt: skip
+            is_shadow = name in FUNCTION_NAMES
+            self.called_number(node, name, f"rename the variable {name!r}" if is_shadow else TIMES)
         elif name in self.known.functions:
             self.called_helper(node, self.known.functions[name])
         elif name in self.known.constants:
@@ -420,10 +419,10 @@ class Checker:
         else:
             self.called(node, name, name)
 
-    def called_number(self, node: ast.Call, spelt: str) -> None:
-        """Complain about a call of a constant."""
+    def called_number(self, node: ast.Call, spelt: str, hint: str = TIMES) -> None:
+        """Complain about a call of a number."""
         message = f"{spelt!r} is a number here, not a function"
-        self.complain("not-a-function", message, node.func, "write '*' for a product")
+        self.complain("not-a-function", message, node.func, hint)
 
     def called_helper(self, node: ast.Call, helper: Parsed) -> None:
         """Check a call of a function of the source itself."""
